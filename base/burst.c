@@ -1,0 +1,111 @@
+/* Bursts and plain frame edits (frame.h). Worker thread, but for create and destroy (control). */
+#include "base/frame.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define ETHERNET_ADDRESSES 12u
+#define TAG_LENGTH	   4u
+
+struct burst *burst_create(void)
+{
+	size_t segments = BURST_SEGMENTS * sizeof(struct frame_segment);
+	size_t size = sizeof(struct burst) + segments + BURST_BULK;
+	/* mmap, so that what no burst ever uses never becomes resident. */
+	struct burst *burst =
+	    mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (burst == MAP_FAILED)
+		return NULL;
+	burst->segments = (struct frame_segment *)(burst + 1);
+	burst->bulk = (uint8_t *)(burst + 1) + segments;
+	burst_reset(burst);
+	return burst;
+}
+
+void burst_destroy(struct burst *burst)
+{
+	if (burst != NULL)
+		munmap(burst, sizeof(struct burst) + BURST_SEGMENTS * sizeof(struct frame_segment) +
+				  BURST_BULK);
+}
+
+void frame_copy_out(const struct frame *frame, uint32_t offset, uint32_t length, void *to)
+{
+	uint8_t *out = to;
+	const struct frame_segment *segment = frame->segments;
+
+	if (offset < frame->head_length) {
+		uint32_t n = frame->head_length - offset;
+
+		if (n > length)
+			n = length;
+		memcpy(out, frame->head + offset, n);
+		out += n;
+		length -= n;
+		offset = 0;
+	} else {
+		offset -= frame->head_length;
+	}
+	for (; length > 0; segment++) {
+		uint32_t n;
+
+		if (offset >= segment->length) {
+			offset -= segment->length;
+			continue;
+		}
+		n = segment->length - offset;
+		if (n > length)
+			n = length;
+		memcpy(out, segment->base + offset, n);
+		out += n;
+		length -= n;
+		offset = 0;
+	}
+}
+
+void frame_clone(struct frame *to, uint8_t *head, const struct frame *from)
+{
+	*to = *from;
+	to->head = head;
+	memcpy(head, from->head, from->head_length);
+}
+
+static void frame_shift_offsets(struct frame *frame, int by)
+{
+	uint16_t *offsets[] = { &frame->l3_offset, &frame->l4_offset, &frame->payload_offset };
+
+	for (size_t i = 0; i < sizeof(offsets) / sizeof(offsets[0]); i++) {
+		if (*offsets[i] != 0)
+			*offsets[i] = (uint16_t)(*offsets[i] + by);
+	}
+	if (frame->flags & FRAME_NEEDS_CSUM)
+		frame->csum_start = (uint16_t)(frame->csum_start + by);
+	frame->length = (uint32_t)((int)frame->length + by);
+	frame->head_length = (uint16_t)(frame->head_length + by);
+}
+
+void frame_push_tag(struct frame *frame, uint16_t tci)
+{
+	uint8_t *head = frame->head - TAG_LENGTH;
+
+	memmove(head, frame->head, ETHERNET_ADDRESSES);
+	head[12] = 0x81;
+	head[13] = 0x00;
+	head[14] = (uint8_t)(tci >> 8);
+	head[15] = (uint8_t)tci;
+	frame->head = head;
+	frame->tagged = 1;
+	frame_shift_offsets(frame, (int)TAG_LENGTH);
+}
+
+void frame_pop_tag(struct frame *frame)
+{
+	uint8_t *head = frame->head + TAG_LENGTH;
+
+	memmove(head, frame->head, ETHERNET_ADDRESSES);
+	frame->head = head;
+	frame->tagged = 0;
+	frame_shift_offsets(frame, -(int)TAG_LENGTH);
+}

@@ -1,0 +1,125 @@
+/* A frame: one Ethernet frame for the time of one burst, in one worker (design decision 3).
+ *
+ * On arrival the first bytes (the head: up to FRAME_HEAD_MAX, so every header anybody looks at) are
+ * copied once into memory of the worker's own; what was checked cannot change any more. The rest
+ * stays where it is (guest memory, or the worker's bulk buffer) and is only ever read once, by the
+ * copy into the receiver's buffers. The state of offloads travels with the frame, in the terms of
+ * the virtio-net header (virtio 1.2, 5.1.6.2), checked on arrival.
+ *
+ * All of this belongs to one worker; nothing here is shared between threads. */
+#ifndef WEFT_BASE_FRAME_H
+#define WEFT_BASE_FRAME_H
+
+#include "base/counters.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define FRAME_HEADROOM	 64u  /* writable bytes before head: virtio-net header, VLAN tag */
+#define FRAME_HEAD_MAX	 192u /* all of Ethernet + 2 tags + IPv6 + extension headers + TCP */
+#define FRAME_SLOT	 (FRAME_HEADROOM + FRAME_HEAD_MAX)
+#define FRAME_LENGTH_MIN 14u
+#define FRAME_LENGTH_MAX 65553u /* Ethernet, one 802.1Q tag, and an IP packet of 65,535 bytes */
+
+enum frame_gso {
+	FRAME_GSO_NONE = 0,
+	FRAME_GSO_TCP4 = 1,
+	FRAME_GSO_UDP4_FRAGMENT =
+	    3, /* "UFO": one UDP datagram, to be cut in IP fragments; v4 and v6 */
+	FRAME_GSO_TCP6 = 4,
+	FRAME_GSO_UDP = 5, /* "USO": several datagrams, v4 and v6 (VIRTIO_NET_HDR_GSO_UDP_L4) */
+};
+
+enum frame_flag {
+	FRAME_NEEDS_CSUM = 1 << 0, /* csum_start/csum_offset: field holds the pseudo-header sum */
+	FRAME_CSUM_VALID = 1 << 1, /* the sender vouches for the L4 checksum */
+	FRAME_GSO_ECN = 1 << 2,	   /* TCP segmentation must handle CWR (RFC 3168) */
+};
+
+struct frame_segment {
+	const uint8_t *base;
+	uint32_t length;
+};
+
+struct frame {
+	uint8_t *head; /* head_length bytes; FRAME_HEADROOM writable before */
+	const struct frame_segment *segments; /* what follows the head, in order; none empty */
+	uint32_t length;		      /* all bytes, head_length + the segments */
+	uint16_t head_length; /* min(length, FRAME_HEAD_MAX), or less by segmentation */
+	uint16_t segment_count;
+
+	/* Offload state, valid after vnet_header_to_frame() or zero. */
+	uint8_t flags;	   /* enum frame_flag */
+	uint8_t gso;	   /* enum frame_gso */
+	uint16_t gso_size; /* payload bytes per segment, > 0 when gso */
+	uint16_t csum_start;
+	uint16_t
+	    csum_offset; /* csum_start + csum_offset + 2 <= head_length when FRAME_NEEDS_CSUM */
+
+	/* Parsed by parse_frame(), for frames whose offloads need it; else 0. Offsets from head. */
+	uint16_t l3_offset;
+	uint16_t l4_offset;	 /* 0: no L4 header within the head */
+	uint16_t payload_offset; /* after the L4 header, 0 when unknown */
+	uint8_t ip_version;	 /* 4, 6, or 0 */
+	uint8_t l4_protocol;	 /* IPPROTO_... when l4_offset */
+
+	/* Set by the bridge on the way in. */
+	uint8_t tagged; /* 1 when an 802.1Q tag stands at head + 12 */
+	uint8_t pad;
+	uint16_t vlan;	   /* VLAN it belongs to; 0 in a network without VLANs */
+	uint16_t priority; /* PCP and DEI of the tag, in their places in the TCI */
+};
+
+/* Room for the frames of one burst: array, heads, segment list, and a bulk buffer for payload that
+ * has no home of its own (taps, files). One for arrival and one for what edges make of frames
+ * (clones with another tag, segments of a GSO frame); each reset at the start of its use. */
+#define BURST_FRAMES 64u
+#define BURST_SEGMENTS                                                                             \
+	33792u /* one chain of the longest ring (32,768), and 16 for each other frame */
+#define BURST_BULK (1024u * 1024u)
+
+struct burst {
+	uint32_t count;			/* frames[0..count) are valid */
+	uint32_t segment_count;		/* segments in use */
+	uint32_t bulk_used;		/* bytes of bulk in use */
+	uint32_t limit;			/* receive stops at this count, <= BURST_FRAMES */
+	struct frame_segment *segments; /* BURST_SEGMENTS */
+	uint8_t *bulk;			/* BURST_BULK bytes */
+	struct frame frames[BURST_FRAMES];
+	uint8_t heads[BURST_FRAMES][FRAME_SLOT] __attribute__((aligned(64)));
+};
+
+/* Allocates a burst (memory is touched only as used); NULL when there is none. Owner frees with
+ * burst_destroy(), which takes NULL. */
+struct burst *burst_create(void);
+void burst_destroy(struct burst *burst);
+
+static inline void burst_reset(struct burst *burst)
+{
+	burst->count = 0;
+	burst->segment_count = 0;
+	burst->bulk_used = 0;
+	burst->limit = BURST_FRAMES;
+}
+
+/* Where the head of frame `i` goes: FRAME_HEAD_MAX bytes with FRAME_HEADROOM before them. */
+static inline uint8_t *burst_head(struct burst *burst, uint32_t i)
+{
+	return burst->heads[i] + FRAME_HEADROOM;
+}
+
+/* Copies `length` bytes from `offset` of the frame to `to`; the caller has checked that
+ * offset + length <= frame->length. */
+void frame_copy_out(const struct frame *frame, uint32_t offset, uint32_t length, void *to);
+
+/* Makes *to the same frame as *from but with a head of its own at `head` (FRAME_HEADROOM before
+ * it), which the caller may edit; segments stay shared. */
+void frame_clone(struct frame *to, uint8_t *head, const struct frame *from);
+
+/* Tag edits on a head of the worker's own; offsets of checksum and headers move along.
+ * push: tci in host order; needs frame->tagged == 0. pop: needs frame->tagged == 1 and
+ * head_length >= 18. */
+void frame_push_tag(struct frame *frame, uint16_t tci);
+void frame_pop_tag(struct frame *frame);
+
+#endif

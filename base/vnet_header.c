@@ -1,0 +1,2 @@
+/* Written in a commit to come. */
+struct weft_empty;

@@ -1,0 +1,51 @@
+/* The learning bridge of one network (IEEE 802.1D/Q): a burst in, a verdict for each frame out.
+ *
+ * A bridge and its members are an immutable view that control builds and publishes; only the MAC
+ * table behind it changes. Worker thread, but for building. */
+#ifndef WEFT_BRIDGE_BRIDGE_H
+#define WEFT_BRIDGE_BRIDGE_H
+
+#include "base/counters.h"
+#include "base/frame.h"
+#include "bridge/mac_table.h"
+#include "bridge/vlan.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct bridge_member {
+	uint16_t port; /* index */
+	bool isolated; /* reaches only members that are not */
+	struct vlan_membership vlan;
+};
+
+struct bridge {
+	struct mac_table *macs;
+	bool transparent; /* pass 01:80:c2:00:00:0x */
+	uint16_t member_count;
+	/* Indexed by port index (port_limit entries), NULL where no member: O(1) check of a
+	 * destination. */
+	const struct bridge_member *const *by_port;
+	uint16_t port_limit;
+	struct bridge_member members[]; /* dense, for flooding */
+};
+
+enum bridge_action { BRIDGE_DROP, BRIDGE_UNICAST, BRIDGE_FLOOD };
+
+struct bridge_verdict {
+	uint8_t action; /* enum bridge_action */
+	uint8_t reason; /* enum drop_reason when BRIDGE_DROP */
+	uint16_t port;	/* when BRIDGE_UNICAST */
+};
+
+/* Decides for each frame of frames[0..count), which came from `from` at `now` (seconds): classifies
+ * its VLAN (sets frame->vlan, tagged, priority), learns its source, looks up its destination. */
+void bridge_decide(const struct bridge *bridge, const struct bridge_member *from,
+		   struct frame *frames, uint32_t count, uint32_t now,
+		   struct bridge_verdict *verdicts);
+
+/* Whether a flooded frame from `from` goes to `to`: not itself, isolation, VLAN. */
+bool bridge_floods_to(const struct bridge_member *from, const struct bridge_member *to,
+		      const struct frame *frame);
+
+#endif

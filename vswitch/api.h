@@ -1,0 +1,24 @@
+/* The API server: a Unix stream socket (mode 0660) that speaks JSON, one object a line.
+ *
+ *   request   {"method": "show", "params": {"what": "ports"}, "id": 1}
+ *   answer    {"result": ..., "id": 1}    or    {"error": "text", "id": 1}
+ *
+ * docs/api.md has the methods; api_methods.c is their table. Control thread. Clients are bounded in
+ * number, in the size of a request and in unread answers; a client that breaks a rule is told so
+ * and closed. */
+#ifndef WEFT_VSWITCH_API_H
+#define WEFT_VSWITCH_API_H
+
+#include "base/error.h"
+
+struct api;
+struct event_base;
+struct vswitch;
+
+/* Listens on `path` (its directory is made, 0755, if only the last part is missing); a stale socket
+ * is replaced, a live one or a plain file refused. */
+int api_create(struct event_base *loop, struct vswitch *vswitch, const char *path, struct api **out,
+	       struct error *error);
+void api_destroy(struct api *api);
+
+#endif

@@ -1,0 +1,138 @@
+/* The configuration as data: what a YAML file says, checked, with the line each thing came from.
+ *
+ * Control thread, weftd --check, and the fuzzer. Everything here is a plain value with no pointers
+ * into the running switch: a config is parsed, compared (config_diff.h) and applied, or refused as
+ * a whole.
+ *
+ * Every error reads "FILE:LINE: KEY: what is wrong; what is allowed". */
+#ifndef WEFT_VSWITCH_CONFIG_H
+#define WEFT_VSWITCH_CONFIG_H
+
+#include "base/error.h"
+#include "base/mac.h"
+#include "bridge/vlan.h"
+#include "vhost-user/device.h"
+
+#include <limits.h>
+#include <net/if.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CONFIG_NAME_MAX	   31u /* letters, digits, '-', '_' and '.'; of networks and ports */
+#define CONFIG_PATH_MAX	   4096u
+#define CONFIG_SOCKET_MAX  107u /* sockaddr_un */
+#define CONFIG_PORTS_MAX   4096u
+#define CONFIG_WORKERS_MAX 64u
+
+enum config_mode { CONFIG_MODE_BRIDGE, CONFIG_MODE_ISOLATED };
+
+struct port_type;
+
+struct vhost_user_options {
+	char path[CONFIG_SOCKET_MAX + 1];
+	enum vhost_role role;
+	uint16_t queues; /* pairs */
+	uint16_t mtu;
+};
+
+struct tap_options {
+	char name[IFNAMSIZ]; /* empty with fd */
+	bool existing; /* attach to a persistent tap that somebody made; else it must not exist */
+	int fd;	       /* given (inherited, or passed over the API socket), -1 if not */
+	uint16_t queues;
+};
+
+enum pcap_speed { PCAP_SPEED_FULL, PCAP_SPEED_RECORDED };
+
+struct pcap_options {
+	char replay[CONFIG_PATH_MAX]; /* "": nothing is sent into the network */
+	char record[CONFIG_PATH_MAX]; /* "": what arrives is counted and let go */
+	enum pcap_speed speed;
+	uint32_t loops; /* times the file is replayed; 0: for ever */
+};
+
+struct port_config {
+	char name[CONFIG_NAME_MAX + 1];
+	char network[CONFIG_NAME_MAX + 1];
+	const struct port_type *type;
+	struct vlan_membership vlan;
+	bool isolated;
+	bool has_mac; /* the guest's, for qemu-args; two ports never share one */
+	struct mac mac;
+	union {
+		struct vhost_user_options vhost_user;
+		struct tap_options tap;
+		struct pcap_options pcap;
+	} options;
+	unsigned line;
+	bool uplink; /* made from a network's `uplink:` (named "NETWORK.uplink"), not from `ports:`
+		      */
+};
+
+struct network_config {
+	char name[CONFIG_NAME_MAX + 1];
+	enum config_mode mode;
+	bool transparent;
+	uint32_t mac_limit;
+	uint32_t mac_quota;
+	uint32_t mac_age; /* seconds */
+	unsigned line;
+};
+
+enum config_poll { CONFIG_POLL_ADAPTIVE, CONFIG_POLL_BUSY };
+
+struct workers_config {
+	uint32_t count;		      /* >= 1 */
+	int cpus[CONFIG_WORKERS_MAX]; /* -1: not pinned */
+	enum config_poll poll;
+};
+
+struct config {
+	struct network_config *networks;
+	uint32_t network_count;
+	struct port_config *ports; /* uplinks included */
+	uint32_t port_count;
+	struct workers_config workers;
+	char api_socket[CONFIG_SOCKET_MAX + 1]; /* "" : the default place */
+};
+
+/* An empty configuration: no networks, no ports, one adaptive worker that is not pinned. */
+void config_init(struct config *config);
+void config_clear(struct config *config);
+
+/* Reads a whole configuration from `text` (`length` bytes; `file` is its name for errors). On
+ * success *config is filled and owned by the caller (config_clear); on error it is left empty, and
+ * *error has every detail. 0, -EINVAL for what is wrong with the text, -ENOMEM. */
+int config_parse(const char *file, const char *text, size_t length, struct config *config,
+		 struct error *error);
+
+/* The same from a file; also -errno of opening and reading it. At most 4 MiB. */
+int config_load(const char *file, struct config *config, struct error *error);
+
+/* One port / one network from the text of its YAML mapping ("{network: lab, vhost-user:
+ * /run/a.sock}"), for `port add` and `network add`. Checks names and values; whether they fit the
+ * running configuration (network exists, name and path are free) is config_check()'s business. A
+ * network's uplink becomes a port in *uplink, and *has_uplink. */
+int config_parse_port(const char *name, const char *text, struct port_config *port,
+		      struct error *error);
+int config_parse_network(const char *name, const char *text, struct network_config *network,
+			 struct port_config *uplink, bool *has_uplink, struct error *error);
+
+/* Checks between the parts: duplicate names, unknown networks, sockets, taps, record files or MACs
+ * used twice, CPUs used twice. `file` names the source in errors. */
+int config_check(const char *file, const struct config *config, struct error *error);
+
+/* Deep copy. 0 or -ENOMEM. */
+int config_copy(struct config *to, const struct config *from);
+
+const struct network_config *config_find_network(const struct config *config, const char *name);
+const struct port_config *config_find_port(const struct config *config, const char *name);
+
+/* Equal but for the line numbers. */
+bool network_config_equal(const struct network_config *a, const struct network_config *b);
+bool port_config_equal(const struct port_config *a, const struct port_config *b);
+
+const char *config_mode_name(enum config_mode mode);
+
+#endif

@@ -1,0 +1,70 @@
+/* A worker: one thread that polls its share of the receive queues, decides, and transmits; and the
+ * snapshot it reads. See worker.c for the loop and docs/design.md for a packet's walk. */
+#ifndef WEFT_VSWITCH_WORKER_H
+#define WEFT_VSWITCH_WORKER_H
+
+#include "base/frame.h"
+#include "base/rcu.h"
+#include "bridge/bridge.h"
+#include "vswitch/config.h"
+#include "vswitch/port.h"
+
+#include <pthread.h>
+#include <stdint.h>
+
+/* What workers see of a port: immutable. */
+struct port_view {
+	struct port *port;
+	const struct bridge *bridge; /* of its network; NULL when in none */
+	const struct bridge_member *member;
+};
+
+/* The queues one worker polls. */
+struct worker_plan {
+	uint32_t count;
+	struct port_queue **queues;
+};
+
+struct snapshot {
+	uint16_t port_limit;
+	struct port_view *ports; /* [port_limit], port NULL where free */
+	uint32_t bridge_count;
+	struct bridge **bridges;
+	uint32_t worker_count;
+	struct worker_plan *plans; /* [worker_count] */
+};
+
+/* What a worker says of itself; written by the worker alone, read by control (relaxed). */
+struct worker_counters {
+	_Atomic uint64_t bursts; /* polls that brought something */
+	_Atomic uint64_t frames;
+	_Atomic uint64_t busy_cycles; /* TSC, in those polls */
+	_Atomic uint64_t polls;
+	_Atomic uint64_t sleeps;
+	_Atomic uint64_t wakes; /* of quiet queues */
+};
+
+struct worker {
+	uint32_t id;
+	int cpu; /* -1: not pinned */
+	enum config_poll poll;
+	pthread_t thread;
+	struct vswitch *vswitch;
+	int epoll_fd;
+	int wake_fd;		 /* eventfd: control wants attention */
+	_Atomic bool stop;	 /* control: release */
+	_Atomic uint32_t rescan; /* control sets to 1 (release) after a queue was started; the
+				  * worker swaps it to 0 and makes all its queues active */
+	struct worker_counters counters;
+	uint64_t started; /* TSC */
+};
+
+int worker_create(struct vswitch *vswitch, uint32_t id, int cpu, enum config_poll poll,
+		  struct worker **out, struct error *error);
+/* Ends the thread and waits for it. Takes NULL. */
+void worker_destroy(struct worker *worker);
+
+/* Control: makes the worker look at its plan and queues now, asleep or not. */
+void worker_wake(struct worker *worker);
+
+#endif
