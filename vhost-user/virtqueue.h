@@ -135,6 +135,11 @@ static inline void virtqueue_flush(struct virtqueue *vq)
 	vq->ops->flush(vq);
 }
 
+/* Control, queue stopped and size set: allocates what the queue itself needs (pending_heads).
+ * Release frees it; both may be called again. 0 or -ENOMEM. */
+int virtqueue_prepare(struct virtqueue *vq);
+void virtqueue_release(struct virtqueue *vq);
+
 /* Control, queue stopped: sets up last_available/last_used for a split ring. The position is the
  * used index in guest memory (every chain taken was returned before the last stop, so it is exact
  * after a crash of ours too). Returns the index. */
