@@ -1,11 +1,11 @@
 /* A device and its smallest owner (device_harness.h). Control is the thread of the test. */
 #include "tests/lib/device_harness.h"
 
-#include <assert.h>
 #include <dirent.h>
 #include <malloc.h>
 #include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -214,6 +214,7 @@ int harness_open(struct harness *harness, enum harness_mode mode,
 	memset(harness, 0, sizeof(*harness));
 	harness->mode = mode;
 	if (fault_fd < 0) {
+		signal(SIGPIPE, SIG_IGN);
 		fault_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		must(fault_fd >= 0, "eventfd");
 		must(guest_memory_handle_faults(fault_fd) == 0, "guest_memory_handle_faults");

@@ -181,6 +181,8 @@ struct fake_guest {
 	uint64_t protocol_offered, protocol_features;
 	uint64_t max_slots, max_queues;
 	uint32_t header_size;
+	uint32_t messages;	    /* sent on this connection */
+	uint32_t message_limit;	    /* 0: none; else sending more fails with -ECANCELED */
 	struct fake_buffer *pieces; /* scratch: one chain */
 };
 

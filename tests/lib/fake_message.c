@@ -90,6 +90,7 @@ int fake_guest_connect(struct fake_guest *guest)
 	if (fd < 0)
 		return fd;
 	guest->fd = fd;
+	guest->messages = 0;
 	return 0;
 }
 
@@ -117,6 +118,9 @@ int fake_guest_send_bytes(struct fake_guest *guest, const void *bytes, size_t si
 
 	if (guest->fd < 0)
 		return -ENOTCONN;
+	if (guest->message_limit != 0 && guest->messages == guest->message_limit)
+		return -ECANCELED;
+	guest->messages++;
 	if (fd_count > 0) {
 		memset(&control, 0, sizeof(control));
 		message.msg_control = control.bytes;
