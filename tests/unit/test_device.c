@@ -293,8 +293,7 @@ static void test_reset_owner_stops_rings(void **state)
 	fixture_start(&fixture, NULL, NULL, FAKE_ORDER_QEMU);
 	assert_int_equal(fake_guest_request(fixture.guest, FAKE_RESET_OWNER, NULL, 0, NULL, 0), 0);
 	assert_int_equal(fixture.harness.stopping, 2);
-	for (uint32_t i = 0; i < 2; i++)
-		assert_int_equal(fake_guest_enable(fixture.guest, i, 1), 0);
+	assert_int_equal(fake_guest_handshake(fixture.guest, FAKE_ORDER_QEMU), 0);
 	fixture_post_and_echo(&fixture, 0, 60, 4, 2048);
 	fixture_close(&fixture);
 }
