@@ -319,6 +319,13 @@ static unsigned count_mappings(void)
 	return count;
 }
 
+struct footprint footprint_take_settled(unsigned fds)
+{
+	for (uint32_t i = 0; i < 100000 && count_fds() > fds; i++)
+		sched_yield();
+	return footprint_take();
+}
+
 struct footprint footprint_take(void)
 {
 	return (struct footprint){

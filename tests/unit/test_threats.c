@@ -295,10 +295,12 @@ static void test_wrong_sizes(void **state)
 	(void)state;
 	fixture_start(&fixture, NULL, NULL, FAKE_ORDER_QEMU);
 	while (repeat_next(&repeat)) {
-		uint32_t n = repeat.done;
+		uint8_t request = known_requests[repeat.done % sizeof(known_requests)];
+		uint32_t size = sizes[repeat.done / sizeof(known_requests) % 10];
 
-		expect_refused(known_requests[n % sizeof(known_requests)], payload,
-			       sizes[n / sizeof(known_requests) % 10], NULL, 0);
+		/* This one may be longer than what it says (User Mode Linux). */
+		if (request != FAKE_SET_MEM_TABLE || size < 8)
+			expect_refused(request, payload, size, NULL, 0);
 	}
 	close_alive();
 }
@@ -382,7 +384,7 @@ static void test_bad_memory_tables(void **state)
 static void test_memory_table_counts(void **state)
 {
 	static const uint32_t counts[][3] = { /* said, sent, descriptors */
-					      { 2, 1, 2 }, { 1, 2, 1 },	       { 9, 8, 8 },
+					      { 2, 1, 2 }, { 3, 2, 3 },	       { 9, 8, 8 },
 					      { 2, 2, 1 }, { 1, 1, 2 },	       { 0xffffffff, 8, 8 },
 					      { 1, 1, 0 }, { 0x8000001, 1, 1 }
 	};
