@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#include <errno.h>
 #include <event2/event.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -99,9 +100,12 @@ struct fake_guest *switch_fixture_guest(struct switch_fixture *fixture, const ch
 	assert_return_code(fake_guest_create(&wanted, &guest), 0);
 	assert_return_code(fake_guest_start(guest, FAKE_ORDER_QEMU), 0);
 	guest->options.path = NULL; /* it stood on our stack */
-	for (uint32_t pair = 0; pair < guest->queue_count / 2; pair++)
-		assert_return_code(
-		    fake_guest_post(guest, pair, buffers, guest->options.buffer_size), 0);
+	for (uint32_t pair = 0; pair < guest->queue_count / 2; pair++) {
+		int result = fake_guest_post(guest, pair, buffers, guest->options.buffer_size);
+
+		/* With buffers in pieces the ring may be full before. */
+		assert_true(result == 0 || result == -ENOSPC);
+	}
 	return guest;
 }
 

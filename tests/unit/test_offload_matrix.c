@@ -1,5 +1,6 @@
-/* Every kind of frame, from a guest with all offloads to guests with each set of them, through the whole switch:
- * the receiver checks each byte, each checksum, and that nothing came that it did not negotiate. */
+/* Every kind of frame, from a guest with all offloads to guests with each set of them, through the
+ * whole switch: the receiver checks each byte, each checksum, and that nothing came that it did not
+ * negotiate. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -28,15 +29,19 @@ static const struct {
 } receivers[] = {
 	{ "nothing", 0, 0, 2048, { 0 } },
 	{ "checksums", FAKE_BIT(FAKE_F_GUEST_CSUM), 0, 2048, { .first = 12 } },
-	{ "TSO4", FAKE_BIT(FAKE_F_GUEST_CSUM) | FAKE_BIT(FAKE_F_GUEST_TSO4), 0, 4096, { .piece = 700 } },
+	{ "TSO4",
+	  FAKE_BIT(FAKE_F_GUEST_CSUM) | FAKE_BIT(FAKE_F_GUEST_TSO4),
+	  0,
+	  4096,
+	  { .piece = 700 } },
 	{ "TSO6",
 	  FAKE_BIT(FAKE_F_GUEST_CSUM) | FAKE_BIT(FAKE_F_GUEST_TSO6),
 	  0,
 	  2048,
 	  { .table = FAKE_INDIRECT } },
 	{ "TSO and ECN",
-	  FAKE_BIT(FAKE_F_GUEST_CSUM) | FAKE_BIT(FAKE_F_GUEST_TSO4) |
-	      FAKE_BIT(FAKE_F_GUEST_TSO6) | FAKE_BIT(FAKE_F_GUEST_ECN),
+	  FAKE_BIT(FAKE_F_GUEST_CSUM) | FAKE_BIT(FAKE_F_GUEST_TSO4) | FAKE_BIT(FAKE_F_GUEST_TSO6) |
+	      FAKE_BIT(FAKE_F_GUEST_ECN),
 	  0,
 	  1500,
 	  { 0 } },
@@ -51,10 +56,9 @@ static const struct {
 	  2048,
 	  { 0 } },
 	{ "all, big buffers, not mergeable",
-	  FAKE_BIT(FAKE_F_GUEST_CSUM) | FAKE_BIT(FAKE_F_GUEST_TSO4) |
-	      FAKE_BIT(FAKE_F_GUEST_TSO6) | FAKE_BIT(FAKE_F_GUEST_ECN) |
-	      FAKE_BIT(FAKE_F_GUEST_UFO) | FAKE_BIT(FAKE_F_GUEST_USO4) |
-	      FAKE_BIT(FAKE_F_GUEST_USO6),
+	  FAKE_BIT(FAKE_F_GUEST_CSUM) | FAKE_BIT(FAKE_F_GUEST_TSO4) | FAKE_BIT(FAKE_F_GUEST_TSO6) |
+	      FAKE_BIT(FAKE_F_GUEST_ECN) | FAKE_BIT(FAKE_F_GUEST_UFO) |
+	      FAKE_BIT(FAKE_F_GUEST_USO4) | FAKE_BIT(FAKE_F_GUEST_USO6),
 	  FAKE_BIT(FAKE_F_MRG_RXBUF),
 	  66000,
 	  { .piece = 4096 } },
@@ -107,7 +111,8 @@ static void check_header_allowed(const struct collection *c, const struct fake_h
 	}
 }
 
-/* The L4 checksum: whole, or the pseudo-header's where the header says that it is to be completed. */
+/* The L4 checksum: whole, or the pseudo-header's where the header says that it is to be completed.
+ */
 static void check_l4(const struct collection *c, const struct fake_header *header,
 		     const uint8_t *ip, uint8_t *l4, uint32_t length)
 {
@@ -115,7 +120,8 @@ static void check_l4(const struct collection *c, const struct fake_header *heade
 
 	if (header->flags & VNET_FLAG_NEEDS_CSUM) {
 		assert_int_equal(header->csum_offset, field);
-		assert_int_equal(check_be16(l4 + field), check_pseudo(ip, c->plan->protocol, length));
+		assert_int_equal(check_be16(l4 + field),
+				 check_pseudo(ip, c->plan->protocol, length));
 		return;
 	}
 	assert_true(check_l4_sum(ip, c->plan->protocol, l4, length));
@@ -252,8 +258,8 @@ static void pass_kinds(struct fake_guest *from, struct fake_guest *to, uint64_t 
 		if (plan.payload <= 1449)
 			pass(from, to, features, &plan);
 		plan.gso_size = 1448;
-		plan.gso_type = tcp ? (plan.version == 4 ? VNET_GSO_TCPV4 : VNET_GSO_TCPV6)
-				    : VNET_GSO_UDP_L4;
+		plan.gso_type =
+		    tcp ? (plan.version == 4 ? VNET_GSO_TCPV4 : VNET_GSO_TCPV6) : VNET_GSO_UDP_L4;
 		if (tcp && plan.tcp_flags & 0x80)
 			plan.gso_type |= VNET_GSO_ECN;
 		pass(from, to, features, &plan);
@@ -270,12 +276,12 @@ static void run_receiver(size_t r)
 	struct switch_fixture fixture;
 	struct fake_guest_options sends = { .features = MODERN | HOST_ALL,
 					    .buffer_size = 68000,
-					    .ring_size = 16,
+					    .ring_size = 64,
 					    .send = { .first = 12, .piece = 4096 } };
 	uint64_t features = (MODERN | receivers[r].features) & ~receivers[r].taken_away;
 	struct fake_guest_options takes = { .features = features,
 					    .buffer_size = receivers[r].buffer_size,
-					    .ring_size = 256,
+					    .ring_size = 2048,
 					    .indirect_entries = 256,
 					    .receive = receivers[r].layout };
 	struct fake_guest *from, *to;
