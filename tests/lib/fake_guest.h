@@ -235,7 +235,7 @@ int fake_guest_sync(struct fake_guest *guest);
 
 /* The steps of a handshake, one message each but for the first two. */
 int fake_guest_get_features(struct fake_guest *guest);
-int fake_guest_negotiate_protocol(struct fake_guest *guest);
+int fake_guest_negotiate_protocol(struct fake_guest *guest, uint64_t wanted);
 int fake_guest_set_owner(struct fake_guest *guest);
 int fake_guest_set_features(struct fake_guest *guest, uint64_t features);
 int fake_guest_set_u64(struct fake_guest *guest, uint32_t request, uint64_t value);

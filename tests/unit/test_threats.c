@@ -55,7 +55,7 @@ static void connect_anew(void)
 {
 	assert_int_equal(fake_guest_connect(fixture.guest), 0);
 	assert_int_equal(fake_guest_get_features(fixture.guest), 0);
-	assert_int_equal(fake_guest_negotiate_protocol(fixture.guest), 0);
+	assert_int_equal(fake_guest_negotiate_protocol(fixture.guest, UINT64_MAX), 0);
 }
 
 /* Sends a message and expects it refused: by a reply that is not 0, or by the end of the
