@@ -22,6 +22,7 @@
 #define FAKE_QUEUES_MAX	 128u
 #define FAKE_MESSAGE_MAX 512u
 #define FAKE_FDS_MAX	 32u
+#define FAKE_NO_SLOT	 UINT32_MAX /* cookie of a chain that is in no slot */
 
 enum fake_request {
 	FAKE_GET_FEATURES = 1,
@@ -278,8 +279,8 @@ int fake_guest_wait_receive(struct fake_guest *guest, uint32_t pair, struct fake
 			    void *frame, uint32_t room);
 int fake_guest_wait_sent(struct fake_guest *guest, uint32_t pair);
 
-/* Posts a chain of the caller's own buffers on any queue and tells the device. The cookie, which
- * fake_ring_take() returns, is UINT32_MAX. */
+/* Posts a chain of the caller's own buffers on any queue and tells the device. Its cookie is
+ * FAKE_NO_SLOT. */
 int fake_guest_post_chain(struct fake_guest *guest, uint32_t queue,
 			  const struct fake_buffer *buffers, uint32_t count, uint16_t flags);
 
