@@ -227,6 +227,8 @@ static void sweep_all(struct mac_table *table, const struct filter *filter)
 
 void mac_table_flush_port(struct mac_table *table, uint16_t port)
 {
+	if (port >= table->port_count || relaxed_load(&table->port_entries[port]) == 0)
+		return;
 	sweep_all(table, &(struct filter){ .takes = is_behind, .port = port });
 }
 
