@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <linux/if_tun.h>
 #include <netlink/netlink.h>
 #include <netlink/route/link.h>
@@ -120,21 +121,50 @@ void tap_device_show(const struct tap_device *device, json_t *object)
 	json_object_set_new(object, "offloads", offloads);
 }
 
+/* The flags a tap was attached with. In the kernel's answer the bit of IFF_NO_PI also says that no
+ * filter is attached, so for that moment one is that passes everything; unless the giver has set
+ * one of his own, which is his to keep. 0 or -errno. */
+static int get_flags(int fd, struct ifreq *request)
+{
+	struct sock_filter pass = BPF_STMT(BPF_RET | BPF_K, UINT32_MAX);
+	struct sock_fprog program = { 0 };
+	int rc;
+
+	if (ioctl(fd, TUNGETIFF, request) != 0)
+		return -errno;
+	if (!(request->ifr_flags & IFF_TAP) || !(request->ifr_flags & IFF_NO_PI) ||
+	    ioctl(fd, TUNGETFILTER, &program) != 0 || program.len > 0)
+		return 0;
+	program = (struct sock_fprog){ .len = 1, .filter = &pass };
+	if (ioctl(fd, TUNATTACHFILTER, &program) != 0)
+		return -errno;
+	rc = ioctl(fd, TUNGETIFF, request) != 0 ? -errno : 0;
+	if (ioctl(fd, TUNDETACHFILTER, NULL) != 0 && rc == 0)
+		rc = -errno;
+	/* The kernel remembers the last program it was given, attached or not. It refuses an empty
+	 * one, and remembers that: TUNGETFILTER shall not take ours for the giver's next time. */
+	program = (struct sock_fprog){ 0 };
+	ioctl(fd, TUNATTACHFILTER, &program);
+	return rc;
+}
+
 /* A tap somebody else opened: it must speak as we do, for that was settled when it was attached. */
 static int take_given(int given, struct tap_device *device, struct error *error)
 {
 	const unsigned needed = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
 	struct ifreq request = { 0 };
 	int fd = fcntl(given, F_DUPFD_CLOEXEC, 3);
+	int rc;
 
 	if (fd < 0)
 		return error_set(error, errno, "fd %d: %s", given, strerror(errno));
 	device->fds[0] = fd;
 	device->queues = 1;
 	device->given = true;
-	if (ioctl(fd, TUNGETIFF, &request) != 0)
+	rc = get_flags(fd, &request);
+	if (rc != 0)
 		return error_set(error, EINVAL, "fd %d: not an open file of a tap: %s", given,
-				 strerror(errno));
+				 strerror(-rc));
 	if (((unsigned)request.ifr_flags & (needed | IFF_TUN)) != needed)
 		return error_set(error, EINVAL,
 				 "fd %d: '%.15s' was attached as%s%s%s; allowed: "

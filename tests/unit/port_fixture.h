@@ -64,6 +64,11 @@ void port_grace_period(struct port *port)
 {
 }
 
+void port_queue_stop(struct port_queue *queue)
+{
+	port_queue_halt(queue);
+}
+
 void port_set_link(struct port *port, bool up)
 {
 	atomic_store(&port->link, up);
