@@ -13,6 +13,7 @@
 #include "base/parse.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/if_packet.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
@@ -22,6 +23,7 @@
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 
 #define ETHERTYPE_TEST 0x88b5 /* for local experiments: nobody else on the interface speaks it */
@@ -29,12 +31,33 @@
 
 static uint8_t bytes[FRAME_LENGTH_MAX];
 
-/* A namespace of our own; without root in a user namespace too. */
+/* A namespace of our own; without root in a user namespace too, as its root. */
 static int enter_namespace(void)
 {
-	if (unshare(CLONE_NEWNET) == 0 || unshare(CLONE_NEWUSER | CLONE_NEWNET) == 0)
+	uid_t user = geteuid();
+	FILE *map;
+
+	if (unshare(CLONE_NEWNET) == 0)
 		return 0;
-	return -errno;
+	if (unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0)
+		return -errno;
+	map = fopen("/proc/self/uid_map", "w");
+	if (!map)
+		return -errno;
+	fprintf(map, "0 %u 1", (unsigned)user);
+	return fclose(map) == 0 ? 0 : -errno;
+}
+
+/* Whether this thread may use its capabilities. */
+static void set_capabilities(uint32_t effective)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2];
+
+	assert_int_equal(syscall(SYS_capget, &header, data), 0);
+	data[0].effective = data[0].permitted & effective;
+	data[1].effective = data[1].permitted & effective;
+	assert_int_equal(syscall(SYS_capset, &header, data), 0);
 }
 
 static int set_up(void **state)
@@ -435,6 +458,28 @@ static void test_existing(void **state)
 	close(fd);
 }
 
+static void test_without_privilege(void **state)
+{
+	struct fixture *f = *state;
+	struct tap_options *options = &f->port.config.options.tap;
+	int fd;
+
+	set_capabilities(0);
+	fixture_refused(f, EPERM, "making a tap needs CAP_NET_ADMIN");
+	set_capabilities(UINT32_MAX);
+	fd = open_tun("weft0", IFF_TAP | IFF_NO_PI | IFF_VNET_HDR);
+	assert_int_equal(ioctl(fd, TUNSETPERSIST, 1), 0);
+	assert_int_equal(ioctl(fd, TUNSETOWNER, geteuid()), 0);
+	close(fd);
+	options->existing = true;
+	set_capabilities(0);
+	assert_int_equal(fixture_open(f), 0);
+	assert_true(port_tap.offloads(&f->port.send_queues[0]) & OFFLOAD_TSO4);
+	fixture_close(f);
+	set_capabilities(UINT32_MAX);
+	delete_interface("weft0");
+}
+
 static void test_queues(void **state)
 {
 	struct fixture *f = *state;
@@ -508,8 +553,8 @@ int main(void)
 		TEST(test_opens_and_shows), TEST(test_receives),
 		TEST(test_sends),	    TEST(test_offloads_pass_both_ways),
 		TEST(test_interface_down),  TEST(test_interface_deleted),
-		TEST(test_existing),	    TEST(test_queues),
-		TEST(test_given),
+		TEST(test_existing),	    TEST(test_without_privilege),
+		TEST(test_queues),	    TEST(test_given),
 	};
 	int rc = enter_namespace();
 
