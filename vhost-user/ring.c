@@ -162,8 +162,9 @@ static bool ring_is_running(const struct ring *ring)
 }
 
 /* Vhost-user, "Ring states": a ring starts disabled where VHOST_USER_F_PROTOCOL_FEATURES was
- * acknowledged. Frontends that are a driver themselves may acknowledge it and yet never enable a
- * ring (User Mode Linux). */
+ * acknowledged. User Mode Linux acknowledges it and yet enables no ring; it is a driver right
+ * behind the socket, and knows nothing of the protocol feature MQ, without which network backends
+ * have always taken rings as enabled ("Multiple queue support"). */
 static bool ring_is_enabled(const struct vhost_device *device, const struct ring *ring)
 {
 	const struct session *session = &device->session;
@@ -172,7 +173,8 @@ static bool ring_is_enabled(const struct vhost_device *device, const struct ring
 		return ring->enable == RING_ENABLED;
 	if ((session->features & VHOST_BIT(VHOST_F_PROTOCOL_FEATURES)) == 0)
 		return true;
-	return session->frontend == VHOST_FRONTEND_DRIVER && !session->enable_used;
+	return session->frontend == VHOST_FRONTEND_DRIVER && !session->enable_used &&
+	       !session_has(session, VHOST_PROTOCOL_F_MQ);
 }
 
 static bool ring_can_run(const struct vhost_device *device, const struct ring *ring)
