@@ -128,6 +128,11 @@ static void test_workers_and_api(void **state)
 	check_diff("", "workers: { count: 2, poll: busy }\napi: { socket: /s }\n",
 		   "~workers workers count poll\n~api api socket\n");
 	check_diff("workers: { cpus: [1] }", "workers: { cpus: [2] }", "~workers workers cpus\n");
+	check_diff("", "workers: { cpus: [2] }", "~workers workers cpus\n");
+	check_diff("workers: { cpus: [2, 3] }", "workers: { cpus: [3, 2], poll: adaptive }",
+		   "~workers workers cpus\n");
+	/* Nothing is said of them: they stay. */
+	check_diff("workers: { count: 2, poll: busy }\napi: { socket: /s }\n", "", "");
 }
 
 static void test_json(void **state)
