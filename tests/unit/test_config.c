@@ -187,6 +187,11 @@ static void test_one_port_from_a_command(void **state)
 	    config_parse_port("p", "{network: n, vhost-user: /a, vlan: 0}", &port, &error),
 	    -EINVAL);
 	assert_string_equal(error.text, "port p: vlan: 0 is out of range; allowed: 1 to 4094");
+	assert_int_equal(config_parse_port("p", "{network: n, vhost-user: /a, vlan: 0, queues: 65}",
+					   &port, &error),
+			 -EINVAL);
+	assert_string_equal(error.text, "port p: vlan: 0 is out of range; allowed: 1 to 4094\n"
+					"port p: queues: 65 is out of range; allowed: 1 to 64");
 	assert_int_equal(config_parse_port("p", "[", &port, &error), -EINVAL);
 	assert_int_equal(config_parse_port("-p", "{network: n, vhost-user: /a}", &port, &error),
 			 -EINVAL);
