@@ -260,7 +260,7 @@ static bool client_request(struct client *client, const char *line, size_t lengt
 		client->closing = true; /* who knows where the next request starts */
 	} else {
 		id = json_object_get(request, "id");
-		answer = api_methods_call(client->api->vswitch, request, &fd);
+		answer = api_methods_call(client->api->vswitch, request, fd);
 	}
 	good = client_answer(client, answer, id);
 	json_decref(request);

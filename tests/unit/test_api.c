@@ -528,6 +528,26 @@ static void test_a_descriptor_goes_only_to_a_tap(void **state)
 	expect(f, "{\"method\": \"show\", \"params\": {\"what\": \"ports\"}}", "{\"result\":[]}");
 }
 
+/* "{fd: 0}" over the API would take one of the daemon's own files. */
+static void test_descriptors_by_number_are_refused(void **state)
+{
+	struct fixture *f = *state;
+
+	expect(f, ADD_NETWORK, "{\"result\":{}}");
+	expect_error(f,
+		     "{\"method\": \"port_add\", \"params\": {\"name\": \"t\", \"config\": "
+		     "\"{network: lab, tap: {fd: 0}}\"}}",
+		     "port t: the number of a descriptor counts only in the file");
+	expect_error(f,
+		     "{\"method\": \"network_add\", \"params\": {\"name\": \"n\", \"config\": "
+		     "\"{mode: bridge, uplink: {tap: {fd: 0}}}\"}}",
+		     "port n.uplink: the number of a descriptor counts only in the file");
+	expect_error(f,
+		     "{\"method\": \"apply\", \"params\": {\"file\": \"f\", \"text\": "
+		     "\"networks: { n: { mode: bridge, uplink: { tap: { fd: 0 } } } }\"}}",
+		     "port n.uplink: the number of a descriptor counts only in the file");
+}
+
 static void test_a_live_socket_is_left_alone(void **state)
 {
 	struct fixture *f = *state;
@@ -599,6 +619,7 @@ int main(void)
 		TEST(test_clients_are_bounded),
 		TEST(test_descriptors_nobody_takes_are_closed),
 		TEST(test_a_descriptor_goes_only_to_a_tap),
+		TEST(test_descriptors_by_number_are_refused),
 		TEST(test_a_live_socket_is_left_alone),
 		TEST(test_stale_sockets_and_files),
 	};
