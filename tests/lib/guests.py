@@ -17,7 +17,7 @@ import socket
 import tempfile
 
 import images
-from process import Child, Timeout
+from process import NOBODY, Child, Timeout, kvm_group
 
 QEMU = "qemu-system-x86_64"
 QEMU_MODULES = ["virtio_pci", "virtio_net", "8021q"]
@@ -124,14 +124,15 @@ class QemuGuest(Guest):
             QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-machine", "pc,memory-backend=mem",
             "-accel", self.accelerator, "-smp", str(queues),
             "-m", memory, "-object", f"memory-backend-memfd,id=mem,size={memory.split(',')[0]},share=on",
-            "-kernel", images.kernel(), "-initrd", qemu_initramfs(), "-append", " ".join(words),
+            "-kernel", qemu_kernel().path, "-initrd", qemu_initramfs().path, "-append", " ".join(words),
             "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
             "-qmp", f"unix:{self.qmp_path},server=on,wait=off",
             "-chardev", chardev, "-netdev", f"vhost-user,id=net,chardev=card,queues={queues}",
             "-device", f"virtio-net-pci,netdev=net,mac={mac},romfile={vectors}"
             + (f",{device}" if device else ""),
             *(["-incoming", incoming] if incoming else []), *options]
-        self.child = Child(command, unprivileged=True)
+        self.child = Child(command, unprivileged=True, groups=kvm_group(),
+                           pass_fds=(qemu_kernel().fd, qemu_initramfs().fd))
         if wait:
             try:
                 self.wait_ready()
@@ -185,9 +186,9 @@ class UmlGuest(Guest):
         # The memory file has to be on a tmpfs to be shared with weftd.
         environment = dict(os.environ, TMPDIR="/dev/shm", HOME=str(directory))
         self.child = Child([
-            UML, f"mem={memory}", f"initrd={uml_initramfs()}", f"uml_dir={directory}/", f"umid={name}", "quiet",
+            UML, f"mem={memory}", f"initrd={uml_initramfs().path}", f"uml_dir={directory}/", f"umid={name}", "quiet",
             "con=null", "con0=fd:0,fd:1", "ssl=null", f"virtio_uml.device={path}:1", *words],
-            unprivileged=True, env=environment)
+            unprivileged=True, env=environment, pass_fds=(uml_initramfs().fd,))
         try:
             self.wait_ready()
         except BaseException:
@@ -195,27 +196,44 @@ class UmlGuest(Guest):
             raise
 
 
+class OpenFile:
+    """A file handed to a guest as an open descriptor: the guest runs as somebody who may not be able to enter
+    the directory where it lies. Open for as long as we run."""
+
+    def __init__(self, path):
+        self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.path = f"/proc/self/fd/{self.fd}"
+
+
+@functools.lru_cache(maxsize=None)
+def qemu_kernel():
+    return OpenFile(images.kernel())
+
+
 @functools.lru_cache(maxsize=None)
 def qemu_initramfs():
-    return images.initramfs(images.kernel_modules(), QEMU_MODULES)
+    return OpenFile(images.initramfs(images.kernel_modules(), QEMU_MODULES))
 
 
 @functools.lru_cache(maxsize=None)
 def uml_initramfs():
-    return images.initramfs(images.uml_modules(), UML_MODULES)
+    return OpenFile(images.initramfs(images.uml_modules(), UML_MODULES))
 
 
 @functools.lru_cache(maxsize=None)
 def qemu_accelerator():
     """"kvm" where a guest boots with it in a short time; /dev/kvm alone says little in nested machines."""
+    if accelerator := os.environ.get("WEFT_ACCELERATOR"):
+        return accelerator
     if not os.path.exists("/dev/kvm"):
         return "tcg"
     probe = Child([
         QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-machine", "pc", "-accel", "kvm", "-m", "192M",
-        "-kernel", images.kernel(), "-initrd", qemu_initramfs(), "-append", "console=ttyS0 quiet panic=-1",
-        "-serial", "stdio", "-no-reboot"], unprivileged=True)
+        "-kernel", qemu_kernel().path, "-initrd", qemu_initramfs().path, "-append", "console=ttyS0 quiet panic=-1",
+        "-serial", "stdio", "-no-reboot"], unprivileged=True, groups=kvm_group(),
+        pass_fds=(qemu_kernel().fd, qemu_initramfs().fd))
     try:
-        probe.wait_for("\n#ready\n", 12)
+        probe.wait_for("\n#ready\n", 8)
         return "kvm"
     except Timeout:
         return "tcg"
@@ -227,6 +245,6 @@ def guest_directory():
     """A new directory where unprivileged guests can make their sockets; the caller removes it."""
     directory = pathlib.Path(tempfile.mkdtemp(prefix="weft-"))
     if os.geteuid() == 0:
-        shutil.chown(directory, 65534, 65534)
+        shutil.chown(directory, NOBODY, NOBODY)
     directory.chmod(0o755)
     return directory

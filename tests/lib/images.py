@@ -160,3 +160,10 @@ def _write_cpio(stream, files, contents):
     for name, data in sorted(contents.items()):
         member(name, 0o100644, data)
     member("TRAILER!!!", 0, b"")
+
+
+if __name__ == "__main__":
+    try:
+        kernel()
+    except ImageError as error:
+        raise SystemExit(f"images: {error}") from None

@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 
-UNPRIVILEGED = ["--reuid=65534", "--regid=65534", "--clear-groups"]  # nobody:nogroup
+NOBODY = 65534
 
 
 class Timeout(Exception):
@@ -20,11 +20,14 @@ class Child:
     """A process with a console: what it prints is kept, and can be waited for.
 
     It runs in a process group of its own, dies with its parent, and, if `unprivileged` and we are root, as
-    nobody.
+    nobody (and a member of `groups`).
     """
 
-    def __init__(self, command, unprivileged=False, namespace=None, **options):
-        drop = UNPRIVILEGED if unprivileged and os.geteuid() == 0 else []
+    def __init__(self, command, unprivileged=False, groups=(), namespace=None, **options):
+        drop = []
+        if unprivileged and os.geteuid() == 0:
+            members = f"--groups={','.join(map(str, groups))}" if groups else "--clear-groups"
+            drop = [f"--reuid={NOBODY}", f"--regid={NOBODY}", members]
         enter = ["ip", "netns", "exec", namespace] if namespace else []
         command = [*enter, "setpriv", *drop, "--pdeathsig=KILL", "--", *map(str, command)]
         self.command = command
@@ -109,3 +112,8 @@ def wait_until(condition, timeout=20, what="condition", interval=0.05):
             raise Timeout(f"no {what} in {timeout} s")
         time.sleep(interval)
     return value
+
+
+def kvm_group():
+    """The group that may use /dev/kvm, as a list of none or one."""
+    return [os.stat("/dev/kvm").st_gid] if os.path.exists("/dev/kvm") else []
