@@ -7,7 +7,7 @@ import struct
 import subprocess
 import time
 
-from process import Timeout
+from process import Child, Timeout
 
 CLONE_NEWNET = 0x40000000
 ETH_P_ALL = 3
@@ -32,6 +32,10 @@ class Namespace:
             raise RuntimeError(f"{' '.join(map(str, command))} exited with {done.returncode}:\n"
                                f"{done.stdout}{done.stderr}")
         return done.stdout
+
+    def spawn(self, *command):
+        """Starts a command in the namespace; a process.Child, the caller's to kill()."""
+        return Child(command, namespace=self.name)
 
     def adopt(self, other, device, address=None, mac=None):
         """Moves a device here from another namespace, and sets it up."""
