@@ -99,7 +99,7 @@ def test_memory_is_added_to_a_running_guest(lab):
     switch = lab.switch(lab.isolated("vm1", "vm2"))
     first = lab.qemu("vm1", 1, memory="128M,slots=4,maxmem=1G")
     second = lab.qemu("vm2", 2)
-    before = switch.port("vm1")["memory"]
+    before = switch.port("vm1")
     ping = second.spawn(f"ping -c 60 -i 0.1 {address(1)}")
     first.run("echo online_movable >/sys/devices/system/memory/auto_online_blocks")
     for number in range(2):
@@ -107,9 +107,9 @@ def test_memory_is_added_to_a_running_guest(lab):
                                    "share": True})
         first.qmp("device_add", driver="pc-dimm", id=f"dimm{number}", memdev=f"more{number}")
     first.run("until [ $(awk '/MemTotal/ { print $2 }' /proc/meminfo) -gt 300000 ]; do usleep 50000; done")
-    after = wait_until(lambda: (now := switch.port("vm1")["memory"])["size"] >= before["size"] + (256 << 20) and now,
-                       what="larger guest memory")
-    assert after["regions"] > before["regions"]
+    size = before["memory_size"] + (256 << 20)
+    after = wait_until(lambda: (now := switch.port("vm1"))["memory_size"] >= size and now, what="more guest memory")
+    assert after["memory_regions"] > before["memory_regions"] and after["link"] == "up"
     # Fill what there was at first, so that packets live in the new memory too.
     first.run("dd if=/dev/zero of=/tmp/fill bs=1M count=100 2>/dev/null")
     copy_file(second, first, address(1), 16)

@@ -3,6 +3,7 @@
 import pytest
 from frames import mac_bytes, plain
 from lab import address, mac, needs_root
+from process import wait_until
 
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 # Nothing tells that a frame does not come; a marker sent after it, which has to come, does.
@@ -21,21 +22,37 @@ def ports(lab):
     return switch, {name: lab.frontend(name) for name in config["ports"]}
 
 
-def received(frontend):
-    """All frames up to the marker."""
+# How many markers each port hears: see send_markers().
+MARKERS = {"a10": 1, "b10": 2, "c20": 1, "trunk": 1, "native": 3}
+
+
+def send(switch, frontends, name, frame):
+    """Sends a frame and waits until the switch is done with it: a later one cannot overtake it."""
+    def seen():
+        receive = switch.port(name)["receive"]
+        return receive["packets"] + receive["drops"]
+
+    before = seen()
+    frontends[name].send(frame)
+    wait_until(lambda: seen() > before, what=f"frame from {name}")
+
+
+def send_markers(switch, frontends):
+    send(switch, frontends, "trunk", plain(mac(0x64), BROADCAST, MARKER, 10))
+    send(switch, frontends, "trunk", plain(mac(0x64), BROADCAST, MARKER, 20))
+    send(switch, frontends, "a10", plain(mac(0x65), BROADCAST, MARKER))
+
+
+def received(frontend, markers):
+    """All frames up to the last marker."""
     frames = []
-    while True:
+    while markers:
         _, frame = frontend.receive()
         if MARKER in frame:
-            return frames
-        frames.append(frame)
-
-
-def send_markers(frontends):
-    """A last frame in VLAN 10 and one in 20, from the trunk and (to it) from a10."""
-    frontends["trunk"].send(plain(mac(0x64), BROADCAST, MARKER, 10))
-    frontends["trunk"].send(plain(mac(0x64), BROADCAST, MARKER, 20))
-    frontends["a10"].send(plain(mac(0x65), BROADCAST, MARKER))
+            markers -= 1
+        else:
+            frames.append(frame)
+    return frames
 
 
 CASES = [
@@ -58,15 +75,10 @@ def test_broadcasts_stay_in_their_vlan(ports):
     switch, frontends = ports
     for number, (sender, vlan, outcome) in enumerate(CASES, 1):
         payload = b"payload %d" % number * 10
-        frontends[sender].send(plain(mac(number), BROADCAST, payload, vlan))
-        send_markers(frontends)
+        send(switch, frontends, sender, plain(mac(number), BROADCAST, payload, vlan))
+        send_markers(switch, frontends)
         for name, frontend in frontends.items():
-            frames = received(frontend)
-            if name in ("native",):
-                # Hears all three markers; the other two belong to this case.
-                frames += received(frontend) + received(frontend)
-            elif name == "b10":
-                frames += received(frontend)
+            frames = received(frontend, MARKERS[name])
             if isinstance(outcome, dict) and name in outcome:
                 assert frames == [plain(mac(number), BROADCAST, payload, outcome[name])], (sender, vlan, name)
             else:
@@ -96,14 +108,14 @@ def test_isolated_ports_reach_only_others(lab):
     config["ports"]["i1"]["isolated"] = config["ports"]["i2"]["isolated"] = True
     switch = lab.switch(config)
     frontends = {name: lab.frontend(name) for name in config["ports"]}
-    frontends["i1"].send(plain(mac(1), BROADCAST, b"from i1"))
-    frontends["open"].send(plain(mac(3), BROADCAST, b"from open"))
+    send(switch, frontends, "i1", plain(mac(1), BROADCAST, b"from i1"))
+    send(switch, frontends, "open", plain(mac(3), BROADCAST, b"from open"))
     assert b"from i1" in frontends["open"].receive()[1]
     assert b"from open" in frontends["i1"].receive()[1]
     assert b"from open" in frontends["i2"].receive()[1], "an isolated port heard another"
     # Known addresses too.
-    frontends["i2"].send(plain(mac(2), mac(1), b"to i1"))
-    frontends["i2"].send(plain(mac(2), mac(3), b"to open"))
+    send(switch, frontends, "i2", plain(mac(2), mac(1), b"to i1"))
+    send(switch, frontends, "i2", plain(mac(2), mac(3), b"to open"))
     assert b"to open" in frontends["open"].receive()[1]
     assert switch.port("i2")["receive"]["drops_by_reason"]["isolated"] == 1
 

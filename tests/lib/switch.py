@@ -31,8 +31,9 @@ class WeftError(Exception):
         self.text = done.stderr
 
 
-def build_directory():
-    return ROOT / os.environ.get("WEFT_BUILD", "build")
+def executable(name):
+    """weft or weftd, as built; WEFT_BUILD names another build than build/."""
+    return ROOT / os.environ.get("WEFT_BUILD", "build") / name
 
 
 class Switch:
@@ -48,7 +49,7 @@ class Switch:
         self.file = self.directory / "weft.yaml"
         self.write_config(config)
         for name in ("weftd", "weft"):
-            shutil.copy(build_directory() / name, self.directory / name)
+            shutil.copy(executable(name), self.directory / name)
         self.child = None
         if start:
             self.start()
