@@ -40,7 +40,7 @@ def test_there_are_configurations_to_check():
 
 
 @pytest.mark.sanitizer
-@pytest.mark.parametrize("path", BAD, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", BAD, ids=[path.stem for path in BAD])
 def test_bad_configuration_is_refused(path):
     """With file, line and what is wrong, by weft check, weftd --check and weftd."""
     for program, arguments in (("weft", ["check", path]), ("weftd", ["--check", path]), ("weftd", ["-c", path])):
@@ -49,7 +49,7 @@ def test_bad_configuration_is_refused(path):
         assert re.search(rf"{re.escape(str(path))}:\d+: .", done.stderr), done.stderr
 
 
-@pytest.mark.parametrize("path", GOOD, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", GOOD, ids=[path.stem for path in GOOD])
 def test_good_configuration_passes(path):
     done = run("weftd", "--check", path)
     assert done.returncode == 0, done.stderr
