@@ -39,6 +39,9 @@ struct port_queue {
 	 * from nor sent to. */
 	_Atomic bool running;
 	uint16_t worker; /* receive: the worker that polls it; control writes at attach */
+	/* Receive side: control sets (relaxed, then worker->rescan with release) when the queue was
+	 * started; its worker swaps it to false and polls the queue. */
+	_Atomic bool attention;
 	/* Receive side, the worker's own. */
 	bool active;	       /* polled; else asleep on wake_fd */
 	uint64_t active_until; /* goes quiet at this time (TSC) if nothing comes */
@@ -107,12 +110,20 @@ const struct port_type *port_type_find(const char *name);
  * the switch after close(). 0 or -ENOMEM. */
 int port_set_queues(struct port *port, uint16_t receive_count, uint16_t send_count);
 
+/* Frees what port_set_queues() made. The switch calls it after close(). */
+void port_free_queues(struct port *port);
+
 /* Receive queue: starts it with the fd that wakes it (not owned; -1: always polled while it runs)
  * and makes its worker look at it at once. Send queue: wake_fd is -1. */
 void port_queue_start(struct port_queue *queue, int wake_fd);
 
-/* Stops a queue and returns after a grace period: no worker uses it, wake_fd is out of every epoll
- * set. */
+/* Stops a queue without waiting: workers begin no new use of it, wake_fd is out of every epoll set.
+ * What it uses may be freed only after port_grace_period(). For stopping several queues with one
+ * wait. */
+void port_queue_halt(struct port_queue *queue);
+
+/* port_queue_halt(), and returns after a grace period: no worker uses it, wake_fd is out of every
+ * epoll set. */
 void port_queue_stop(struct port_queue *queue);
 
 /* Notes the link state, logs the change, and forgets the MACs learned behind a port that went down.

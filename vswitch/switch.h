@@ -21,6 +21,7 @@ struct snapshot;
 struct network {
 	struct network_config config;
 	struct mac_table *macs;
+	uint32_t aged_at; /* clock_seconds() of the last ageing */
 };
 
 struct vswitch {
@@ -33,6 +34,8 @@ struct vswitch {
 	uint16_t network_limit;
 	struct worker **workers;
 	uint32_t worker_count;
+	uint32_t worker_queues[CONFIG_WORKERS_MAX]; /* receive queues assigned to each */
+	uint64_t generation;			    /* of the last snapshot */
 	_Atomic(struct snapshot *)
 	    snapshot; /* control: release; workers: acquire, in worker_run() */
 	struct event *age_timer;
@@ -43,6 +46,15 @@ struct vswitch {
 /* Starts workers; no networks or ports yet. */
 int vswitch_create(struct event_base *loop, const struct workers_config *workers,
 		   struct vswitch **out, struct error *error);
+
+/* Builds and publishes the snapshot of the switch as it is, and frees the old one after a grace
+ * period. 0 or -ENOMEM (the old one stays). */
+int vswitch_publish(struct vswitch *vswitch);
+
+/* Parts of a network or port that hang on nothing else: not published, no type opened. */
+struct network *network_create(const struct network_config *config);
+void network_free(struct network *network);
+void port_free(struct port *port);
 
 /* Closes all ports (rings handed back), ends the workers, frees all. Takes NULL. */
 void vswitch_destroy(struct vswitch *vswitch);

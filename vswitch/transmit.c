@@ -1,2 +1,152 @@
-/* Written in a commit to come. */
-struct weft_empty;
+/* The last stage: a batch of frames goes out of one port (pipeline.h). Worker thread.
+ *
+ * Frames that the port takes as they are, nearly all, go straight to its send(). The others pass
+ * offload_apply(), in their places in the order, which holds within a flow. */
+#include "vswitch/offload.h"
+#include "vswitch/pipeline.h"
+#include "vswitch/switch.h"
+
+#include "base/parse.h"
+
+#include <string.h>
+
+static void queue_lock(struct port_queue *queue)
+{
+	uint32_t free = 0;
+
+	/* acquire: pairs with the release in queue_unlock() of the worker before us. */
+	while (!atomic_compare_exchange_weak_explicit(&queue->lock, &free, 1, memory_order_acquire,
+						      memory_order_relaxed)) {
+		free = 0;
+		__builtin_ia32_pause();
+	}
+}
+
+static void queue_unlock(struct port_queue *queue)
+{
+	atomic_store_explicit(&queue->lock, 0, memory_order_release);
+}
+
+/* One queue's share of a batch on its way out. */
+struct transmission {
+	struct worker_context *context;
+	struct port_queue *queue;
+	struct port_counters *counters;
+	uint32_t count;
+	struct frame *frames[BURST_FRAMES];
+};
+
+static void transmission_flush(struct transmission *t)
+{
+	const struct port_type *type = t->queue->port->type;
+
+	if (t->count == 0)
+		return;
+	if (t->context->worker->vswitch->worker_count > 1) {
+		queue_lock(t->queue);
+		type->send(t->queue, t->frames, t->count, t->counters);
+		queue_unlock(t->queue);
+	} else {
+		type->send(t->queue, t->frames, t->count, t->counters);
+	}
+	t->count = 0;
+}
+
+/* Makes a frame fit and adds what it becomes; flushes whenever the edge burst or the list is full.
+ */
+static void transmission_add_edited(struct transmission *t, const struct frame *frame,
+				    uint32_t offloads, enum vlan_edit edit)
+{
+	struct burst *edge = t->context->edge;
+	struct segment_state state = { 0 };
+	enum offload_result result;
+
+	do {
+		uint32_t before;
+
+		if (edge->count == edge->limit || t->count == BURST_FRAMES) {
+			transmission_flush(t);
+			burst_reset(edge);
+		}
+		before = edge->count;
+		/* No more than the list has room for. */
+		edge->limit = before + (BURST_FRAMES - t->count);
+		if (edge->limit > BURST_FRAMES)
+			edge->limit = BURST_FRAMES;
+		result = offload_apply(frame, offloads, edit, &state, edge);
+		for (uint32_t i = before; i < edge->count; i++)
+			t->frames[t->count++] = &edge->frames[i];
+		if (result == OFFLOAD_MORE && edge->count == before) {
+			/* Out of segments, not of frames. */
+			transmission_flush(t);
+			burst_reset(edge);
+		}
+		edge->limit = BURST_FRAMES;
+	} while (result == OFFLOAD_MORE);
+	if (result == OFFLOAD_FAILED)
+		counter_drop(t->counters, DROP_SEGMENT_FAILED, 1);
+}
+
+static void transmit_to_queue(struct worker_context *context, const struct port_view *to,
+			      uint32_t queue_index, struct frame **frames, uint32_t count)
+{
+	struct port_queue *queue = &to->port->send_queues[queue_index];
+	struct transmission t;
+	uint32_t offloads;
+
+	t.context = context;
+	t.queue = queue;
+	t.counters = &to->port->counters[context->worker->id];
+	t.count = 0;
+	/* acquire: pairs with the release in port_queue_start(). */
+	if (!atomic_load_explicit(&queue->running, memory_order_acquire)) {
+		counter_drop(t.counters, DROP_PORT_DOWN, count);
+		return;
+	}
+	burst_reset(context->edge);
+	offloads = to->port->type->offloads(queue);
+	for (uint32_t i = 0; i < count; i++) {
+		enum vlan_edit edit = vlan_egress_edit(&to->member->vlan, frames[i]);
+
+		if (edit != VLAN_KEEP || (offload_needs(frames[i]) & ~offloads)) {
+			transmission_add_edited(&t, frames[i], offloads, edit);
+			continue;
+		}
+		if (t.count == BURST_FRAMES)
+			transmission_flush(&t);
+		t.frames[t.count++] = frames[i];
+	}
+	transmission_flush(&t);
+}
+
+void transmit_batch(struct worker_context *context, const struct port_view *to,
+		    struct frame **frames, uint32_t count)
+{
+	/* relaxed: a hint only, the queue's own flag decides. */
+	uint32_t queues = atomic_load_explicit(&to->port->send_running, memory_order_relaxed);
+	struct frame *of_queue[BURST_FRAMES];
+	uint8_t choice[BURST_FRAMES];
+
+	if (queues <= 1) {
+		if (to->port->send_count == 0) {
+			counter_drop(&to->port->counters[context->worker->id], DROP_PORT_DOWN,
+				     count);
+			return;
+		}
+		transmit_to_queue(context, to, 0, frames, count);
+		return;
+	}
+	/* Several queues: a flow always takes the same one, so its frames stay in order. */
+	for (uint32_t i = 0; i < count; i++)
+		choice[i] = (uint8_t)(((uint64_t)parse_flow_hash(frames[i]) * queues) >> 32);
+	for (uint32_t q = 0; q < queues; q++) {
+		uint32_t n = 0;
+
+		for (uint32_t i = 0; i < count; i++) {
+			if (choice[i] == q)
+				of_queue[n++] = frames[i];
+		}
+		if (n > 0)
+			transmit_to_queue(context, to, q, of_queue, n);
+	}
+}

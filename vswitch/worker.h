@@ -19,13 +19,16 @@ struct port_view {
 	const struct bridge_member *member;
 };
 
-/* The queues one worker polls. */
+/* The queues one worker polls: all of them, and room for that worker to keep the active ones in. */
 struct worker_plan {
 	uint32_t count;
 	struct port_queue **queues;
+	uint32_t active_count; /* the worker's own, from its adoption of the snapshot on */
+	struct port_queue **active;
 };
 
 struct snapshot {
+	uint64_t generation; /* tells a new snapshot from a freed one at the same address */
 	uint16_t port_limit;
 	struct port_view *ports; /* [port_limit], port NULL where free */
 	uint32_t bridge_count;
@@ -44,6 +47,15 @@ struct worker_counters {
 	_Atomic uint64_t wakes; /* of quiet queues */
 };
 
+/* A frame control wants sent as if it had come from `port`; on a list that control pushes to and
+ * the worker takes as a whole and frees. */
+struct worker_injection {
+	struct worker_injection *next;
+	uint16_t port;
+	uint16_t length;
+	uint8_t bytes[64];
+};
+
 struct worker {
 	uint32_t id;
 	int cpu; /* -1: not pinned */
@@ -55,14 +67,35 @@ struct worker {
 	_Atomic bool stop;	 /* control: release */
 	_Atomic uint32_t rescan; /* control sets to 1 (release) after a queue was started; the
 				  * worker swaps it to 0 and makes all its queues active */
+	_Atomic(struct worker_injection *) injections;
 	struct worker_counters counters;
-	uint64_t started; /* TSC */
+	uint64_t started;		/* cycles */
+	struct worker_context *context; /* the thread's own */
 };
+
+/* Control. Builds the snapshot of the switch as it is now; NULL when memory is short. */
+struct snapshot *snapshot_create(const struct vswitch *vswitch, uint64_t generation);
+void snapshot_destroy(struct snapshot *snapshot);
 
 int worker_create(struct vswitch *vswitch, uint32_t id, int cpu, enum config_poll poll,
 		  struct worker **out, struct error *error);
 /* Ends the thread and waits for it. Takes NULL. */
 void worker_destroy(struct worker *worker);
+
+/* Control: room for transmit batches to the ports of `snapshot`, before it is published; -ENOMEM.
+ */
+int worker_reserve(struct worker *worker, const struct snapshot *snapshot);
+
+/* Control: hands over an injection (malloc'ed; the worker frees it) and wakes the worker. */
+void worker_inject(struct worker *worker, struct worker_injection *injection);
+
+/* What epoll tells the worker of a receive queue: a number, resolved in the current snapshot, so
+ * that a late event never leads to freed memory. */
+static inline uint64_t worker_queue_token(const struct port_queue *queue)
+{
+	return ((uint64_t)queue->port->index << 16) | queue->index;
+}
+#define WORKER_TOKEN_WAKE UINT64_MAX
 
 /* Control: makes the worker look at its plan and queues now, asleep or not. */
 void worker_wake(struct worker *worker);
