@@ -152,7 +152,7 @@ def test_guest_to_tap(lab):
     inner, outer = lab.namespace(), lab.namespace()
     config = lab.isolated("vm1")
     config["ports"]["t0"] = {"network": "lab", "tap": "t0"}
-    switch = lab.switch(config, unprivileged=False, namespace=inner.name)
+    switch = lab.tap_switch(config, inner)
     outer.adopt(inner, "t0", f"{address(9)}/24")
     guest = lab.qemu("vm1", 1)
     assert_pings(guest, address(9))

@@ -130,7 +130,7 @@ def test_tap_and_guest(lab, kind, state, direction):
     inner = lab.namespace()
     config = lab.isolated("guest")
     config["ports"]["t0"] = {"network": "lab", "tap": "t0"}
-    switch = lab.switch(config, unprivileged=False, namespace=inner.name)
+    switch = lab.tap_switch(config, inner)
     features, size = RECEIVERS[kind]
     guest = lab.frontend("guest", features=features | HOST_ALL, buffer_size=66000)
     tap_is_sender = direction == "tap-to-guest"
@@ -152,7 +152,7 @@ def test_tap_to_tap(lab, from_state, to_state):
     inner = lab.namespace()
     config = {"networks": {"lab": {"mode": "isolated"}},
               "ports": {name: {"network": "lab", "tap": name} for name in ("t0", "t1")}}
-    lab.switch(config, unprivileged=False, namespace=inner.name)
+    lab.tap_switch(config, inner)
     sender = TapEnd(lab, inner, "t0", TAP_OFFLOADS[from_state], SENDER)
     receiver = TapEnd(lab, inner, "t1", TAP_OFFLOADS[to_state], RECEIVER)
     learn(sender, receiver)

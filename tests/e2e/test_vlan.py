@@ -96,11 +96,11 @@ def test_unicast_is_learned_by_vlan(ports):
         frontends[name].receive()
     places = {(row["mac"], row["vlan"]): row["port"] for row in switch.show("macs")}
     assert places[mac(1), 10] == "a10" and places[mac(1), 20] == "c20"
-    frontends["trunk"].send(plain(mac(2), mac(1), b"to a10", 10))
-    frontends["trunk"].send(plain(mac(2), mac(1), b"to c20", 20))
+    frontends["trunk"].send(plain(mac(2), mac(1), b"to a10" * 10, 10))
+    frontends["trunk"].send(plain(mac(2), mac(1), b"to c20" * 10, 20))
     to_10 = frontends["a10"].receive_matching(lambda frame: frame[:6] == mac_bytes(mac(1)))[1]
     to_20 = frontends["c20"].receive_matching(lambda frame: frame[:6] == mac_bytes(mac(1)))[1]
-    assert to_10 == plain(mac(2), mac(1), b"to a10") and to_20 == plain(mac(2), mac(1), b"to c20")
+    assert to_10 == plain(mac(2), mac(1), b"to a10" * 10) and to_20 == plain(mac(2), mac(1), b"to c20" * 10)
 
 
 def test_isolated_ports_reach_only_others(lab):
@@ -130,7 +130,7 @@ def test_guest_on_a_trunk(lab):
     config["ports"]["vm1"]["vlans"] = [10, 20]
     config["ports"]["t10"] = {"network": "lab", "tap": "t10", "vlan": 10}
     config["ports"]["tt"] = {"network": "lab", "tap": "tt", "vlans": [10, 20]}
-    switch = lab.switch(config, unprivileged=False, namespace=inner.name)
+    switch = lab.tap_switch(config, inner)
     access.adopt(inner, "t10", f"{address(9)}/24")
     trunk.adopt(inner, "tt")
     raw = trunk.raw_socket("tt")

@@ -38,6 +38,10 @@ class Lab:
         self.stack.callback(switch.stop)
         return switch
 
+    def tap_switch(self, config, namespace):
+        """The same inside a namespace, with the right to make taps there."""
+        return self.switch(config, namespace=namespace.name, capabilities=["net_admin"])
+
     def frontend(self, name, **options):
         return self.stack.enter_context(Frontend(self.socket(name), **options))
 

@@ -20,14 +20,16 @@ class Child:
     """A process with a console: what it prints is kept, and can be waited for.
 
     It runs in a process group of its own, dies with its parent, and, if `unprivileged` and we are root, as
-    nobody (and a member of `groups`).
+    nobody, a member of `groups`, with the `capabilities` named.
     """
 
-    def __init__(self, command, unprivileged=False, groups=(), namespace=None, **options):
+    def __init__(self, command, unprivileged=False, groups=(), capabilities=(), namespace=None, **options):
         drop = []
         if unprivileged and os.geteuid() == 0:
             members = f"--groups={','.join(map(str, groups))}" if groups else "--clear-groups"
             drop = [f"--reuid={NOBODY}", f"--regid={NOBODY}", members]
+            for name in capabilities:
+                drop += [f"--inh-caps=+{name}", f"--ambient-caps=+{name}"]
         enter = ["ip", "netns", "exec", namespace] if namespace else []
         command = [*enter, "setpriv", *drop, "--pdeathsig=KILL", "--", *map(str, command)]
         self.command = command

@@ -2,8 +2,9 @@
 
 import threading
 
-from frames import plain
+from frames import mac_bytes, plain
 from lab import mac
+from process import Timeout
 
 FIRST, SECOND = mac(0xa1), mac(0xa2)
 BROADCAST = "ff:ff:ff:ff:ff:ff"
@@ -50,8 +51,10 @@ class Stream:
                 payload = b"number %d " % self.count * 20
                 frame = plain(source, BROADCAST if self.count % 8 == 0 else destination, payload)
                 sender.send(frame)
-                received = receiver.receive(20)
-                assert received is not None, f"frame {self.count} was lost"
+                try:
+                    received = receiver.receive_matching(lambda arrived: mac_bytes(source) == arrived[6:12], 20)
+                except Timeout:
+                    raise AssertionError(f"frame {self.count} was lost") from None
                 assert received[1] == frame, f"wrong frame instead of {self.count}: {received[1].hex()}"
                 self.ends.reverse()
                 with self._progress:

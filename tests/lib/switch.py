@@ -1,6 +1,6 @@
 """weftd and weft as a user runs them: a configuration in a directory, the daemon, and the command.
 
-Used by the demo and by tests/e2e. weftd runs as an ordinary user unless a test needs taps.
+Used by the demo and by tests/e2e. weftd runs as an ordinary user; with CAP_NET_ADMIN where a test makes taps.
 """
 
 import json
@@ -42,14 +42,15 @@ class Switch:
     weftd's directory of executables is `directory` itself: a clone under a home directory is closed to others.
     """
 
-    def __init__(self, directory, config, unprivileged=True, namespace=None, start=True):
+    def __init__(self, directory, config, capabilities=(), namespace=None, start=True):
         self.directory = pathlib.Path(directory)
-        self.unprivileged, self.namespace = unprivileged, namespace
+        self.capabilities, self.namespace = capabilities, namespace
         self.api = self.directory / "weftd.sock"
         self.file = self.directory / "weft.yaml"
         self.write_config(config)
         for name in ("weftd", "weft"):
-            shutil.copy(executable(name), self.directory / name)
+            if not (self.directory / name).exists():
+                shutil.copy(executable(name), self.directory / name)
         self.child = None
         if start:
             self.start()
@@ -61,8 +62,8 @@ class Switch:
         self.file.write_text(config)
 
     def start(self, wait=True):
-        self.child = Child([self.directory / "weftd", "-c", self.file], unprivileged=self.unprivileged,
-                           namespace=self.namespace, cwd=self.directory,
+        self.child = Child([self.directory / "weftd", "-c", self.file], unprivileged=True,
+                           capabilities=self.capabilities, namespace=self.namespace, cwd=self.directory,
                            env=dict(os.environ, XDG_RUNTIME_DIR=str(self.directory), HOME=str(self.directory),
                                     **SANITIZER_OPTIONS))
         if wait:
