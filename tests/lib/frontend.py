@@ -209,6 +209,7 @@ class Frontend:
             self._tell(SET_VRING_CALL, struct.pack("<Q", index), [queue.call])
             self._tell(SET_VRING_KICK, struct.pack("<Q", index), [queue.kick])
             self._tell(SET_VRING_ENABLE, struct.pack("<II", index, 1))
+        self._ask(GET_FEATURES)  # messages are served in order: when this is answered, the queues run
 
     def _tell(self, request, payload=b"", fds=()):
         message = struct.pack("<III", request, 1, len(payload)) + payload
