@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -35,6 +36,7 @@ static bool closer_started;
 static bool fd_is_event(int fd);
 static bool fd_is_shared_memory(int fd);
 static int fd_mode(int fd, mode_t *mode);
+static bool fd_closes_at_once(int fd);
 static int fd_mount_id(int fd);
 static bool mount_type(int mount_id, char *type, size_t size);
 static bool closer_start(void);
@@ -100,12 +102,10 @@ void foreign_fd_signal(int fd)
 void foreign_fd_close(int fd)
 {
 	struct closing *closing;
-	mode_t mode;
 
 	if (fd < 0)
 		return;
-	if (fd_is_event(fd) || fd_is_shared_memory(fd) ||
-	    (fd_mode(fd, &mode) == 0 && S_ISFIFO(mode))) {
+	if (fd_closes_at_once(fd)) {
 		close(fd);
 		return;
 	}
@@ -159,6 +159,24 @@ static int fd_mode(int fd, mode_t *mode)
 		return -errno;
 	*mode = status.stx_mode;
 	return 0;
+}
+
+/* Not so: files of FUSE (flush), sockets of the network (SO_LINGER), devices, and what else there
+ * may be. */
+static bool fd_closes_at_once(int fd)
+{
+	int domain = -1;
+	socklen_t size = sizeof(domain);
+	mode_t mode;
+
+	if (fd_is_event(fd) || fd_is_shared_memory(fd))
+		return true;
+	if (fd_mode(fd, &mode) < 0)
+		return false;
+	if (S_ISSOCK(mode))
+		return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 &&
+		       domain == AF_UNIX;
+	return S_ISFIFO(mode) || foreign_fd_check_memory(fd, NULL) == 0;
 }
 
 static int fd_mount_id(int fd)

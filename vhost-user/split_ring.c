@@ -59,11 +59,13 @@ void split_disarm(struct virtqueue *vq)
 
 void split_flush(struct virtqueue *vq)
 {
+	uint64_t calls = atomic_load_explicit(&vq->calls, memory_order_relaxed);
+
 	if (vq->used == NULL || vq->available == NULL)
 		return;
-	if (vq->pending > 0)
-		vq->ops->from_guest_done(vq);
-	virtqueue_call(vq);
+	vq->ops->from_guest_done(vq);
+	if (atomic_load_explicit(&vq->calls, memory_order_relaxed) == calls)
+		virtqueue_call(vq);
 }
 
 uint16_t virtqueue_split_resume(struct virtqueue *vq)

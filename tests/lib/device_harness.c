@@ -32,17 +32,10 @@ static void work_on_frames(struct harness *harness, uint32_t index)
 	struct virtqueue *back = vhost_device_queue(harness->device, index - 1);
 	struct frame *frames[BURST_FRAMES];
 
-	for (uint32_t i = 0; i < burst->count; i++)
+	for (uint32_t i = 0; i < burst->count; i++) {
 		frames[i] = &burst->frames[i];
-	if (burst->count > 0) {
-		const struct frame *last = frames[burst->count - 1];
-
-		harness->last_length = last->length;
-		harness->last_gso = last->gso;
-		frame_copy_out(last, 0,
-			       last->length < sizeof(harness->last) ? last->length
-								    : sizeof(harness->last),
-			       harness->last);
+		if (harness->inspect != NULL)
+			harness->inspect(frames[i]);
 	}
 	if (harness->work == HARNESS_ECHO && burst->count > 0 &&
 	    atomic_load_explicit(&back->running, memory_order_acquire))
@@ -324,6 +317,13 @@ static unsigned count_mappings(void)
 		count += strchr(line, '/') != NULL;
 	fclose(file);
 	return count;
+}
+
+struct footprint footprint_take_settled(unsigned fds)
+{
+	for (uint32_t i = 0; i < 100000 && count_fds() > fds; i++)
+		sched_yield();
+	return footprint_take();
 }
 
 struct footprint footprint_take(void)

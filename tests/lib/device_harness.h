@@ -30,11 +30,9 @@ struct harness {
 	struct vhost_device *device;
 	struct burst *burst;
 	struct port_counters *counters;
-	bool armed[HARNESS_QUEUES_MAX];		/* worker's: waits for a kick */
-	_Atomic bool fresh[HARNESS_QUEUES_MAX]; /* control -> worker: started anew */
-	uint8_t last[256];			/* start of the last frame the worker saw */
-	uint32_t last_length;
-	uint8_t last_gso;
+	bool armed[HARNESS_QUEUES_MAX];		    /* worker's: waits for a kick */
+	_Atomic bool fresh[HARNESS_QUEUES_MAX];	    /* control -> worker: started anew */
+	void (*inspect)(const struct frame *frame); /* each frame from the guest; NULL: none */
 	struct rcu *rcu;
 	pthread_t thread;
 	_Atomic bool stop;
@@ -68,5 +66,9 @@ struct footprint {
 	size_t heap;
 };
 struct footprint footprint_take(void);
+
+/* The same, once no more than `fds` descriptors are open, or it is clear that they stay: the device
+ * has a thread that closes what might block. */
+struct footprint footprint_take_settled(unsigned fds);
 
 #endif

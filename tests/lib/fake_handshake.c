@@ -274,11 +274,10 @@ static int handshake_qemu(struct fake_guest *guest)
 	return rc;
 }
 
-/* arch/um/drivers/virtio_uml.c: leaves PROTOCOL_FEATURES out of SET_FEATURES, so rings start
- * enabled (spec, "Ring states"). */
+/* arch/um/drivers/virtio_uml.c: acknowledges PROTOCOL_FEATURES like every other bit, so by the
+ * letter its rings start disabled, and yet never enables one. */
 static int handshake_uml(struct fake_guest *guest)
 {
-	uint64_t features;
 	int rc = fake_guest_set_owner(guest);
 
 	if (rc == 0)
@@ -287,9 +286,8 @@ static int handshake_uml(struct fake_guest *guest)
 		rc = fake_guest_negotiate_protocol(guest);
 	if (rc == 0)
 		rc = fake_guest_set_backend_fd(guest);
-	features = guest->offered & guest->options.features & ~FAKE_BIT(FAKE_F_PROTOCOL_FEATURES);
 	if (rc == 0)
-		rc = fake_guest_set_features(guest, features);
+		rc = fake_guest_set_features(guest, guest->offered & guest->options.features);
 	if (rc == 0)
 		rc = fake_guest_send_memory(guest);
 	if (rc == 0)

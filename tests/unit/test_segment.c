@@ -39,9 +39,13 @@ static struct frame *take_packet(struct packet *packet, uint32_t piece)
 static void take_segment(struct cut_result *result, struct frame *segment)
 {
 	struct frame parsed = *segment;
+	ptrdiff_t slot = segment - result->burst->frames;
 	uint32_t i = result->count++;
 
-	assert_true(segment->head - FRAME_HEADROOM + 16 >= result->burst->heads[0]);
+	/* Its head lies in its own slot, with room for a vnet header and a tag before it. */
+	assert_true(segment->head >= result->burst->heads[slot] + 16);
+	assert_true(segment->head + segment->head_length <=
+		    result->burst->heads[slot] + FRAME_SLOT);
 	assert_true(segment->segment_count == 0 || segment->segments >= result->burst->segments);
 	assert_int_equal(segment->gso, FRAME_GSO_NONE);
 	assert_int_equal(segment->gso_size, 0);
@@ -364,6 +368,26 @@ static void test_ufo_ipv6(void **state)
 	cut_free(result);
 }
 
+/* The longest head of all: what came in fills FRAME_HEAD_MAX, and a fragment header is added. */
+static void test_ufo_longest_head(void **state)
+{
+	uint8_t options[120] = { IPPROTO_UDP, 14, 1, 116 };
+	struct packet_plan plan = { .version = 6,
+				    .protocol = IPPROTO_UDP,
+				    .tags = 2,
+				    .before = options,
+				    .before_length = sizeof(options),
+				    .before_type = IPPROTO_DSTOPTS,
+				    .payload = 1000,
+				    .gso_type = VNET_GSO_UDP,
+				    .gso_size = 128 };
+	struct cut_result *result = cut(&plan, 0, BURST_FRAMES);
+
+	assert_int_equal(result->frames[0].head_length, 198);
+	check_fragments(result, result->packet.l4 - sizeof(options), 128);
+	cut_free(result);
+}
+
 /* A datagram that needs no fragments stays one, with its checksum complete. */
 static void test_ufo_of_one(void **state)
 {
@@ -441,6 +465,8 @@ static void test_frames_that_cannot_be_cut(void **state)
 	frame->gso_size = 0;
 	assert_int_equal(segment_count(frame), 0);
 	frame->gso_size = 8;
+	frame->payload_offset += 8; /* the first fragment could not hold all headers */
+	assert_int_equal(segment_count(frame), 0);
 	frame->payload_offset = 0;
 	assert_int_equal(segment_count(frame), 0);
 	assert_false(segment_next(frame, &at, burst));
@@ -461,6 +487,7 @@ int main(void)
 		cmocka_unit_test(test_ufo_ipv4),
 		cmocka_unit_test(test_ufo_ipv4_options),
 		cmocka_unit_test(test_ufo_ipv6),
+		cmocka_unit_test(test_ufo_longest_head),
 		cmocka_unit_test(test_ufo_of_one),
 		cmocka_unit_test(test_segment_list_runs_out),
 		cmocka_unit_test(test_frames_that_cannot_be_cut),
