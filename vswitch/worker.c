@@ -141,6 +141,7 @@ static void context_adopt(struct worker_context *context, uint64_t now)
 	}
 }
 
+/* NULL for WORKER_TOKEN_WAKE, too: what control wants, context_adopt() has seen to. */
 static struct port_queue *queue_of_token(const struct worker_context *context, uint64_t token)
 {
 	uint64_t port_index = token >> 16;
@@ -160,15 +161,8 @@ static void context_handle_events(struct worker_context *context, const struct e
 				  int count, uint64_t now)
 {
 	for (int i = 0; i < count; i++) {
-		struct port_queue *queue;
-		uint64_t drained;
+		struct port_queue *queue = queue_of_token(context, events[i].data.u64);
 
-		if (events[i].data.u64 == WORKER_TOKEN_WAKE) {
-			if (read(context->worker->wake_fd, &drained, sizeof(drained)) < 0)
-				continue; /* EAGAIN: drained already */
-			continue;
-		}
-		queue = queue_of_token(context, events[i].data.u64);
 		if (queue != NULL && queue_running(queue))
 			queue_activate(context, queue, now);
 	}
@@ -326,7 +320,9 @@ static int worker_start_thread(struct worker *worker, struct error *error)
 
 static int worker_open_fds(struct worker *worker)
 {
-	struct epoll_event event = { .events = EPOLLIN, .data.u64 = WORKER_TOKEN_WAKE };
+	/* Edge triggered and never read: each write is an event of its own. To read it would be to
+	 * lose a wake-up that came after context_adopt() had looked. */
+	struct epoll_event event = { .events = EPOLLIN | EPOLLET, .data.u64 = WORKER_TOKEN_WAKE };
 
 	worker->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	worker->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -440,5 +436,5 @@ void worker_wake(struct worker *worker)
 	/* release: pairs with the acquire of the exchange in context_adopt(). */
 	atomic_store_explicit(&worker->rescan, 1, memory_order_release);
 	if (write(worker->wake_fd, &one, sizeof(one)) < 0)
-		return; /* EAGAIN: the counter is full, so it is readable all the same */
+		return; /* EAGAIN after 2^64 of them */
 }
