@@ -24,6 +24,7 @@ static struct port *port_create(struct vswitch *vswitch, const struct port_confi
 	port->type = config->type;
 	port->config = *config;
 	port->vswitch = vswitch;
+	port->serial = ++vswitch->ports_opened;
 	port->counters = aligned_alloc(_Alignof(struct port_counters), size);
 	if (port->counters == NULL) {
 		free(port);

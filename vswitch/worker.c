@@ -87,8 +87,11 @@ static void injection_run(struct worker_context *context, const struct worker_in
 	struct burst *burst = context->in;
 	struct frame *frame = &burst->frames[0];
 
-	if (injection->port >= context->snapshot->port_limit || from->port == NULL)
-		return;
+	if (injection->port >= context->snapshot->port_limit || from->port == NULL ||
+	    from->port->serial != injection->serial)
+		return; /* the port is gone */
+	/* relaxed: a bound, nothing hangs on it. */
+	atomic_fetch_sub_explicit(&from->port->announcing, 1, memory_order_relaxed);
 	burst_reset(burst);
 	memset(frame, 0, sizeof(*frame));
 	frame->head = burst_head(burst, 0);
@@ -191,7 +194,8 @@ static uint32_t queue_poll(struct worker_context *context, struct port_queue *qu
  * runs. */
 static bool queue_goes_quiet(struct port_queue *queue)
 {
-	if (queue->wake_fd < 0)
+	/* relaxed: see port_queue_start() and port_queue_halt(). */
+	if (atomic_load_explicit(&queue->wake_fd, memory_order_relaxed) < 0)
 		return false;
 	return queue->port->type->arm == NULL || queue->port->type->arm(queue);
 }
