@@ -36,6 +36,7 @@ struct vswitch {
 	uint32_t worker_count;
 	uint32_t worker_queues[CONFIG_WORKERS_MAX]; /* receive queues assigned to each */
 	uint64_t generation;			    /* of the last snapshot */
+	uint64_t ports_opened;			    /* the last port's serial */
 	_Atomic(struct snapshot *)
 	    snapshot; /* control: release; workers: acquire, in worker_run() */
 	struct event *age_timer;

@@ -18,6 +18,10 @@ struct switch_fixture {
 void switch_fixture_open(struct switch_fixture *fixture, const char *yaml);
 void switch_fixture_close(struct switch_fixture *fixture);
 
+/* Ends the switch and starts it anew with the same configuration, as when weftd is restarted.
+ * Guests stay, and have lost their connection. */
+void switch_fixture_restart(struct switch_fixture *fixture, const char *yaml);
+
 /* Applies another configuration to the running switch; the result of vswitch_apply(). */
 int switch_fixture_apply(struct switch_fixture *fixture, const char *yaml, struct error *error);
 
