@@ -113,3 +113,25 @@ void fixture_settle(struct fixture *fixture)
 	for (uint32_t i = 0; i < 64; i++)
 		harness_pump(&fixture->harness);
 }
+
+void fixture_expect_drop(struct fixture *fixture, uint32_t queue, enum drop_reason reason,
+			 uint64_t *count)
+{
+	struct fake_ring *ring = &fixture->guest->queues[queue].ring;
+	uint32_t cookie, length;
+
+	for (uint32_t i = 0; i < 64 && fake_ring_used_count(ring) == 0; i++)
+		harness_pump(&fixture->harness);
+	assert_int_equal(harness_drops(&fixture->harness, reason), ++*count);
+	assert_int_equal(fake_ring_take(ring, &cookie, &length), 1);
+}
+
+uint64_t fixture_scratch(const struct fixture *fixture, uint32_t offset)
+{
+	return fixture->guest->queues[1].slots + offset;
+}
+
+void *fixture_scratch_host(const struct fixture *fixture, uint32_t offset)
+{
+	return fake_memory_host(&fixture->guest->memory, fixture_scratch(fixture, offset));
+}

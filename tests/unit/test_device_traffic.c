@@ -271,27 +271,43 @@ static void echo_from_region(uint32_t region)
 	assert_true(fake_guest_reclaim(guest, 0) >= 0);
 }
 
+/* A frame that was on its way while the memory changed has come back, or was counted as dropped
+ * because its port was down for that moment. */
+static void expect_echo_or_drop(uint64_t *down)
+{
+	struct fake_header header;
+	int rc;
+
+	assert_int_equal(fake_guest_wait_sent(fixture.guest, 0), 0);
+	rc = fake_guest_receive(fixture.guest, 0, &header, fixture.received, 60);
+	if (rc == -EAGAIN) {
+		assert_int_equal(harness_drops(&fixture.harness, DROP_PORT_DOWN), ++*down);
+		return;
+	}
+	assert_int_equal(rc, 60);
+	assert_memory_equal(fixture.sent, fixture.received, 60);
+}
+
 /* 509 slots, one after the other while frames pass, and back again. */
 static void check_hot_plug(enum harness_mode mode)
 {
 	struct fake_guest_options options = { .plug_room = 510 * 4096 };
 	struct fake_guest *guest;
+	uint64_t down = 0;
 	int region;
 
 	fixture_open(&fixture, mode, NULL, &options);
 	guest = fixture.guest;
 	assert_int_equal(fake_guest_start(guest, FAKE_ORDER_QEMU), 0);
 	for (int i = 1; i < 509; i++) {
-		assert_int_equal(fake_guest_post(guest, 0, 3, 1200), 0);
+		if (guest->queues[0].free_slot_count >= 3)
+			assert_int_equal(fake_guest_post(guest, 0, 3, 1200), 0);
 		fixture_fill(fixture.sent, 60, (uint32_t)i);
 		assert_int_equal(
 		    fake_guest_send(guest, 0, &(struct fake_header){ 0 }, fixture.sent, 60), 0);
 		region = fake_guest_plug(guest, 4096);
 		assert_int_equal(region, i);
-		assert_int_equal(fake_guest_wait_receive(guest, 0, &(struct fake_header){ 0 },
-							 fixture.received, 60),
-				 60);
-		assert_memory_equal(fixture.sent, fixture.received, 60);
+		expect_echo_or_drop(&down);
 		echo_from_region((uint32_t)region);
 		fixture_echo(&fixture, 0, 60);
 	}
@@ -302,7 +318,7 @@ static void check_hot_plug(enum harness_mode mode)
 		fixture_post_and_echo(&fixture, 0, 60, 1, 1200);
 	}
 	assert_int_equal(harness_status(&fixture.harness).memory_regions, 1);
-	assert_int_equal(harness_all_drops(&fixture.harness), 0);
+	assert_int_equal(harness_all_drops(&fixture.harness), down);
 	fixture_close(&fixture);
 }
 

@@ -20,42 +20,40 @@
 
 static struct fixture fixture;
 
-static const uint8_t known_requests[] = {
-	FAKE_GET_FEATURES,
-	FAKE_SET_FEATURES,
-	FAKE_SET_OWNER,
-	FAKE_RESET_OWNER,
-	FAKE_SET_MEM_TABLE,
-	FAKE_SET_LOG_BASE,
-	FAKE_SET_LOG_FD,
-	FAKE_SET_VRING_NUM,
-	FAKE_SET_VRING_ADDR,
-	FAKE_SET_VRING_BASE,
-	FAKE_GET_VRING_BASE,
-	FAKE_SET_VRING_KICK,
-	FAKE_SET_VRING_CALL,
-	FAKE_SET_VRING_ERR,
-	FAKE_GET_PROTOCOL_FEATURES,
-	FAKE_SET_PROTOCOL_FEATURES,
-	FAKE_GET_QUEUE_NUM,
-	FAKE_SET_VRING_ENABLE,
-	FAKE_SEND_RARP,
-	FAKE_NET_SET_MTU,
-	FAKE_SET_BACKEND_REQ_FD,
-	FAKE_RESET_DEVICE,
-	FAKE_GET_MAX_MEM_SLOTS,
-	FAKE_ADD_MEM_REG,
-	FAKE_REM_MEM_REG,
-	FAKE_SET_STATUS,
-	FAKE_GET_STATUS,
-};
+static const uint8_t known_requests[] = { FAKE_GET_FEATURES,
+					  FAKE_SET_FEATURES,
+					  FAKE_SET_OWNER,
+					  FAKE_RESET_OWNER,
+					  FAKE_SET_MEM_TABLE,
+					  FAKE_SET_LOG_BASE,
+					  FAKE_SET_LOG_FD,
+					  FAKE_SET_VRING_NUM,
+					  FAKE_SET_VRING_ADDR,
+					  FAKE_SET_VRING_BASE,
+					  FAKE_GET_VRING_BASE,
+					  FAKE_SET_VRING_KICK,
+					  FAKE_SET_VRING_CALL,
+					  FAKE_SET_VRING_ERR,
+					  FAKE_GET_PROTOCOL_FEATURES,
+					  FAKE_SET_PROTOCOL_FEATURES,
+					  FAKE_GET_QUEUE_NUM,
+					  FAKE_SET_VRING_ENABLE,
+					  FAKE_SEND_RARP,
+					  FAKE_NET_SET_MTU,
+					  FAKE_SET_BACKEND_REQ_FD,
+					  FAKE_RESET_DEVICE,
+					  FAKE_GET_MAX_MEM_SLOTS,
+					  FAKE_ADD_MEM_REG,
+					  FAKE_REM_MEM_REG,
+					  FAKE_SET_STATUS,
+					  FAKE_GET_STATUS };
 
 /* A new connection that has negotiated REPLY_ACK and all the rest. */
 static void connect_anew(void)
 {
 	assert_int_equal(fake_guest_connect(fixture.guest), 0);
 	assert_int_equal(fake_guest_get_features(fixture.guest), 0);
-	assert_int_equal(fake_guest_negotiate_protocol(fixture.guest), 0);
+	assert_int_equal(fake_guest_negotiate_protocol(fixture.guest, UINT64_MAX), 0);
 }
 
 /* Sends a message and expects it refused: by a reply that is not 0, or by the end of the
