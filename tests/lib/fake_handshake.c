@@ -218,12 +218,19 @@ static int set_all_fds(struct fake_guest *guest, uint32_t request)
 	return rc;
 }
 
+static uint16_t ring_base(const struct fake_guest *guest, uint32_t queue)
+{
+	return guest->options.base == FAKE_BASE_ZERO
+		   ? 0
+		   : fake_ring_used_index(&guest->queues[queue].ring);
+}
+
 static int set_up_all(struct fake_guest *guest)
 {
 	int rc = 0;
 
 	for (uint32_t i = 0; rc == 0 && i < guest->queue_count; i++)
-		rc = fake_guest_setup_queue(guest, i, fake_ring_used_index(&guest->queues[i].ring));
+		rc = fake_guest_setup_queue(guest, i, ring_base(guest, i));
 	return rc;
 }
 
@@ -261,9 +268,7 @@ static int handshake_qemu(struct fake_guest *guest)
 	if (rc == 0)
 		rc = fake_guest_send_memory(guest);
 	for (uint32_t i = 0; rc == 0 && i < guest->queue_count; i++) {
-		uint16_t base = fake_ring_used_index(&guest->queues[i].ring);
-
-		rc = fake_guest_setup_queue(guest, i, base);
+		rc = fake_guest_setup_queue(guest, i, ring_base(guest, i));
 		if (rc == 0)
 			rc = fake_guest_set_fd(guest, FAKE_SET_VRING_KICK, i,
 					       guest->queues[i].kick_fd);

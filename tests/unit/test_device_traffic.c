@@ -385,11 +385,14 @@ static void expect_once_in_order(uint32_t count, uint32_t seed)
  * passes once. */
 static void test_rings_resume(void **state)
 {
-	static const enum fake_order orders[] = { FAKE_ORDER_QEMU, FAKE_ORDER_VIRTIO_USER };
+	static const enum fake_order orders[] = { FAKE_ORDER_QEMU, FAKE_ORDER_VIRTIO_USER,
+						  FAKE_ORDER_QEMU };
+	struct fake_guest_options options = { 0 };
 
 	(void)state;
-	for (size_t i = 0; i < 2; i++) {
-		fixture_start(&fixture, NULL, NULL, orders[i]);
+	for (size_t i = 0; i < 3; i++) {
+		options.base = i == 2 ? FAKE_BASE_ZERO : FAKE_BASE_USED;
+		fixture_start(&fixture, NULL, &options, orders[i]);
 		assert_int_equal(fake_guest_post(fixture.guest, 0, 64, 2048), 0);
 		for (int n = 0; n < 7; n++)
 			fixture_echo(&fixture, 0, 64);
