@@ -124,6 +124,17 @@ struct fake_guest *switch_fixture_guest(struct switch_fixture *fixture, const ch
 	return guest;
 }
 
+void switch_fixture_reconnect(struct switch_fixture *fixture, const char *name,
+			      struct fake_guest *guest, enum fake_order order)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), "%s/%s", fixture->directory, name);
+	guest->options.path = path;
+	assert_return_code(fake_guest_reconnect(guest, order), 0);
+	guest->options.path = NULL;
+}
+
 struct port_totals switch_fixture_totals(struct switch_fixture *fixture, const char *name)
 {
 	struct port *port = vswitch_find_port(fixture->vswitch, name);

@@ -30,6 +30,11 @@ int switch_fixture_apply(struct switch_fixture *fixture, const char *yaml, struc
 struct fake_guest *switch_fixture_guest(struct switch_fixture *fixture, const char *name,
 					const struct fake_guest_options *options, uint32_t buffers);
 
+/* The guest's frontend disconnects, and connects to the port @/NAME again: fake_guest_reconnect().
+ */
+void switch_fixture_reconnect(struct switch_fixture *fixture, const char *name,
+			      struct fake_guest *guest, enum fake_order order);
+
 /* Runs control once, without blocking. */
 void switch_fixture_pump(void *fixture);
 
