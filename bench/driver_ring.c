@@ -10,6 +10,7 @@ int driver_ring_init(struct driver_ring *ring, struct fake_guest *guest, uint32_
 		     uint16_t flags)
 {
 	struct fake_queue *from = &guest->queues[queue];
+	uint32_t shift;
 
 	memset(ring, 0, sizeof(*ring));
 	ring->size = from->ring.size;
@@ -19,8 +20,10 @@ int driver_ring_init(struct driver_ring *ring, struct fake_guest *guest, uint32_
 	ring->descriptors = from->ring.descriptors;
 	ring->available = from->ring.available;
 	ring->used = from->ring.used;
-	ring->slots_address = from->slots;
-	ring->slots = fake_guest_slot(guest, queue, 0);
+	/* Pairs of cache lines travel together; of a slot the last line stays unused for that. */
+	shift = (uint32_t)(-from->slots & (DRIVER_RING_ALIGN - 1));
+	ring->slots_address = from->slots + shift;
+	ring->slots = fake_guest_slot(guest, queue, 0) + shift;
 	ring->stride = guest->options.buffer_size;
 	ring->kick_fd = from->kick_fd;
 	ring->lengths = calloc(ring->size, sizeof(*ring->lengths));
@@ -30,7 +33,7 @@ int driver_ring_init(struct driver_ring *ring, struct fake_guest *guest, uint32_
 	for (uint16_t i = 0; i < ring->size; i++) {
 		ring->used->ring[i].id = i;
 		ring->available->ring[i] = i;
-		ring->lengths[i] = ring->stride;
+		ring->lengths[i] = ring->stride - DRIVER_RING_ALIGN;
 	}
 	atomic_store_explicit(&ring->available->flags, 1, memory_order_relaxed);
 	driver_ring_suppress_calls(ring);

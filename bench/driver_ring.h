@@ -13,6 +13,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define DRIVER_RING_ALIGN 128u /* of buffers; the last so many bytes of each are not used */
+
 struct driver_ring {
 	uint16_t size, mask;
 	uint16_t available_index; /* next entry to fill */

@@ -1,6 +1,8 @@
 /* Command line of the generator (options.h). */
 #include "bench/options.h"
 
+#include "bench/driver_ring.h"
+
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -121,7 +123,7 @@ static bool set_ring(struct generator_options *options, const char *value)
 
 static bool set_buffer(struct generator_options *options, const char *value)
 {
-	return parse_u32(value, 128, 1u << 20, &options->buffer_size);
+	return parse_u32(value, 256, 1u << 20, &options->buffer_size);
 }
 
 static bool set_receive(struct generator_options *options, const char *value)
@@ -201,7 +203,7 @@ static const struct option_row rows[] = {
 	{ "ring", "N", "entries of a ring, a power of two (1024)", set_ring },
 	{ "buffer", "BYTES", "distance of buffers (what the largest frame needs)", set_buffer },
 	{ "receive", "BYTES", "room in a receive buffer (all of it)", set_receive },
-	{ "batch", "N", "frames worked on at once (64)", set_batch },
+	{ "batch", "N", "frames worked on at once (128)", set_batch },
 	{ "gather", "N", "leave a ring alone until so many entries wait (1)", set_gather },
 	{ "rate", "PPS", "frames a second each way (0: all that the rings take)", set_rate },
 	{ "warm-up", "SECONDS", "traffic before measuring (0.2)", set_warm_up },
@@ -231,7 +233,7 @@ static void set_defaults(struct generator_options *options)
 	*options = (struct generator_options){
 		.stream = { .sizes = { 64 }, .size_count = 1, .flows = 1, .macs = 1 },
 		.ring_size = 1024,
-		.batch = 64,
+		.batch = 128,
 		.gather = 1,
 		.warm_up = 0.2,
 		.duration = 1,
@@ -248,12 +250,15 @@ static uint32_t buffer_for(const struct stream_options *stream)
 
 	for (uint32_t i = 0; i < stream->size_count; i++)
 		largest = stream->sizes[i] > largest ? stream->sizes[i] : largest;
-	return largest + STREAM_VNET_HEADER <= 2176 ? 2176 : 65536 + 128;
+	return largest + STREAM_VNET_HEADER <= 2176 - DRIVER_RING_ALIGN
+		   ? 2176
+		   : STREAM_FRAME_MAX + 1 + DRIVER_RING_ALIGN * 2;
 }
 
 static int check(struct generator_options *options)
 {
 	struct stream_options *stream = &options->stream;
+	uint32_t room;
 
 	if (options->sockets[1] == NULL) {
 		fprintf(stderr, "generator: --socket must be given twice\n");
@@ -264,7 +269,8 @@ static int check(struct generator_options *options)
 	if (options->buffer_size == 0)
 		options->buffer_size = buffer_for(stream);
 	for (uint32_t i = 0; i < stream->size_count; i++) {
-		if (stream->sizes[i] + STREAM_VNET_HEADER > options->buffer_size) {
+		if (stream->sizes[i] + STREAM_VNET_HEADER + DRIVER_RING_ALIGN >
+		    options->buffer_size) {
 			fprintf(stderr, "generator: a frame of %u bytes needs a larger --buffer\n",
 				stream->sizes[i]);
 			return -EINVAL;
@@ -274,8 +280,9 @@ static int check(struct generator_options *options)
 			return -EINVAL;
 		}
 	}
-	if (options->receive_size == 0 || options->receive_size > options->buffer_size)
-		options->receive_size = options->buffer_size;
+	room = options->buffer_size - DRIVER_RING_ALIGN;
+	if (options->receive_size == 0 || options->receive_size > room)
+		options->receive_size = room;
 	return 0;
 }
 
