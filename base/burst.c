@@ -1,7 +1,6 @@
 /* Bursts and plain frame edits (frame.h). Worker thread, but for create and destroy (control). */
 #include "base/frame.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -68,6 +67,10 @@ void frame_copy_out(const struct frame *frame, uint32_t offset, uint32_t length,
 void frame_clone(struct frame *to, uint8_t *head, const struct frame *from)
 {
 	*to = *from;
+	/* A tag that was pushed has made the head longer than FRAME_HEAD_MAX, at the cost of its
+	 * headroom; so here, as what follows `head` may be the next frame's. */
+	if (from->head_length > FRAME_HEAD_MAX)
+		head -= from->head_length - FRAME_HEAD_MAX;
 	to->head = head;
 	memcpy(head, from->head, from->head_length);
 }

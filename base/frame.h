@@ -113,7 +113,8 @@ static inline uint8_t *burst_head(struct burst *burst, uint32_t i)
 void frame_copy_out(const struct frame *frame, uint32_t offset, uint32_t length, void *to);
 
 /* Makes *to the same frame as *from but with a head of its own at `head` (FRAME_HEADROOM before
- * it), which the caller may edit; segments stay shared. */
+ * it, FRAME_HEAD_MAX behind), which the caller may edit; segments stay shared. A head longer than
+ * FRAME_HEAD_MAX (after frame_push_tag) begins in the headroom, so use to->head. */
 void frame_clone(struct frame *to, uint8_t *head, const struct frame *from);
 
 /* Tag edits on a head of the worker's own; offsets of checksum and headers move along.

@@ -24,6 +24,8 @@ static const struct {
 /* Written at start-up by main, read by all; relaxed: no other data hangs on it. */
 static _Atomic int current_level = LOG_LEVEL_INFO;
 
+static void line_escape(char *text, size_t length);
+
 void log_set_level(enum log_level level)
 {
 	atomic_store_explicit(&current_level, (int)level, memory_order_relaxed);
@@ -59,14 +61,25 @@ void log_line(enum log_level level, const char *format, ...)
 	if (body < 0)
 		return;
 	length = strlen(line);
-	for (size_t i = (size_t)prefix; i < length; i++) {
-		unsigned char c = (unsigned char)line[i];
-
-		if (c < 0x20 || c == 0x7f)
-			line[i] = '?';
-	}
+	line_escape(line + prefix, length - (size_t)prefix);
 	line[length++] = '\n';
 	/* Nobody is left to tell when standard error cannot be written. */
 	if (write(STDERR_FILENO, line, length) < 0)
 		return;
+}
+
+/* Control characters become '?': those of ASCII, and the second set from 0x80 to 0x9f, which a
+ * terminal obeys as the byte itself or in its UTF-8 form (0xc2 before it). Other UTF-8 stays. */
+static void line_escape(char *text, size_t length)
+{
+	unsigned char before = 0;
+
+	for (size_t i = 0; i < length; i++) {
+		unsigned char c = (unsigned char)text[i];
+
+		if (c < 0x20 || c == 0x7f ||
+		    (c >= 0x80 && c < 0xa0 && (before < 0x80 || before == 0xc2)))
+			text[i] = '?';
+		before = c;
+	}
 }

@@ -12,6 +12,11 @@
 #define ETHERTYPE_QINQ 0x88a8
 #define ETHERTYPE_IPV6 0x86dd
 
+#define PARSE_IPV4_LENGTH 20u /* without options */
+#define PARSE_IPV6_LENGTH 40u
+#define PARSE_TCP_LENGTH  20u /* without options */
+#define PARSE_UDP_LENGTH  8u
+
 /* Sets ip_version, l3_offset, l4_offset, l4_protocol and payload_offset. A header that is
  * truncated, lies about its length, or lies beyond the head leaves its fields 0; an IP fragment
  * (RFC 791, RFC 8200) has no L4. Never fails: an unknown frame is simply one with ip_version 0. */
@@ -21,6 +26,15 @@ void parse_frame(struct frame *frame);
  * one flow in one direction; fragments hash without ports. Calls parse_frame() when that was not
  * done. */
 uint32_t parse_flow_hash(struct frame *frame);
+
+/* Where the network header begins, after Ethernet and up to two tags, with the type that is said to
+ * stand there in *ethertype; 0 when the head ends before. */
+uint32_t parse_network_offset(const struct frame *frame, uint16_t *ethertype);
+
+/* The length of the IPv6 extension header at p if `type` is one that carries the same L4 header on
+ * (hop-by-hop, routing, destination options: RFC 8200, 4.3, 4.4, 4.6), or 0 when it is not, or is
+ * longer than the `room` bytes at p. */
+uint32_t parse_extension_length(uint8_t type, const uint8_t *p, uint32_t room);
 
 static inline uint16_t read_be16(const uint8_t *p)
 {

@@ -45,9 +45,9 @@ enum offload {
 /* Checks the header that came with `frame` (head, length, head_length set) against `allowed` and
  * the frame's own bytes, and sets the frame's offload and parse state. A header of all zeros, the
  * usual case, touches nothing else. Returns true, or false with *reason why the frame must be
- * dropped: OFFLOAD_NOT_NEGOTIATED, CSUM_RANGE, GSO_TYPE (type unknown or not what the frame's
- * headers say, or GSO without NEEDS_CSUM), GSO_SIZE (0, or more than FRAME_SEGMENTS_MAX segments).
- * hdr_len is a hint and never trusted. */
+ * dropped: OFFLOAD_NOT_NEGOTIATED, CSUM_RANGE (within the tags, or beyond the head), GSO_TYPE (type
+ * unknown or not what the frame's headers say, or GSO without NEEDS_CSUM), GSO_SIZE (0, or more
+ * than FRAME_SEGMENTS_MAX segments). hdr_len is a hint and never trusted. */
 bool vnet_header_to_frame(const struct vnet_header *header, struct frame *frame, uint32_t allowed,
 			  enum drop_reason *reason);
 

@@ -42,6 +42,10 @@ struct mac_table_stats {
 struct mac_table *mac_table_create(const struct mac_table_config *config);
 void mac_table_destroy(struct mac_table *table);
 
+/* Worker. Starts loading what lookup and learn of this address will read: for all frames of a burst
+ * first, so that they wait for memory once. */
+void mac_table_prefetch(const struct mac_table *table, uint64_t mac, uint16_t vlan);
+
 /* Worker. Port index, or MAC_TABLE_NO_PORT. mac is mac_to_u64(). */
 uint16_t mac_table_lookup(const struct mac_table *table, uint64_t mac, uint16_t vlan);
 
@@ -50,7 +54,8 @@ uint16_t mac_table_lookup(const struct mac_table *table, uint64_t mac, uint16_t 
 void mac_table_learn(struct mac_table *table, uint64_t mac, uint16_t vlan, uint16_t port,
 		     uint32_t now);
 
-/* Control. */
+/* Control. What was learned before the call is gone after it; age removes what was not seen for
+ * more than max_age seconds. */
 void mac_table_flush_port(struct mac_table *table, uint16_t port);
 void mac_table_flush(struct mac_table *table);
 void mac_table_age(struct mac_table *table, uint32_t now, uint32_t max_age);
@@ -63,7 +68,8 @@ struct mac_table_entry {
 	uint32_t last_seen;
 };
 
-/* Control. Calls visit() for each entry; order is not defined. */
+/* Control. Calls visit() for each entry; order is not defined. Workers go on learning meanwhile, so
+ * an entry they move within the table may come twice or not at all. */
 void mac_table_visit(const struct mac_table *table,
 		     void (*visit)(void *context, const struct mac_table_entry *entry),
 		     void *context);

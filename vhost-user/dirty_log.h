@@ -22,6 +22,9 @@ int dirty_log_open(int fd, uint64_t size, uint64_t offset, struct dirty_log **ou
 		   struct error *error);
 void dirty_log_close(struct dirty_log *log);
 
+/* True once the log's file was truncated under us. Any thread. Takes NULL: false. */
+bool dirty_log_faulted(const struct dirty_log *log);
+
 /* Worker. Marks the pages of [address, address + length); what lies beyond the log's size is
  * ignored (never written out of bounds). */
 void dirty_log_mark(struct dirty_log *log, uint64_t address, uint64_t length);

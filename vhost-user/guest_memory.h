@@ -74,6 +74,11 @@ bool guest_memory_faulted(const struct guest_memory *memory);
 static inline void *guest_memory_at(const struct guest_memory *memory, uint64_t address,
 				    uint32_t *length);
 
+/* The region that holds guest physical `address`, or NULL: the door's lookup, for guest_window.h,
+ * which keeps the last answer. */
+static inline const struct guest_memory_region *
+guest_memory_region_at(const struct guest_memory *memory, uint64_t address);
+
 /* Host address of `length` bytes at frontend (user) address, all in one region, or NULL. Ring
  * addresses are given this way. Control. */
 void *guest_memory_at_user(const struct guest_memory *memory, uint64_t address, uint64_t length);
@@ -94,29 +99,37 @@ struct fault_range;
 struct fault_range *fault_range_add(void *address, size_t length, _Atomic bool *faulted);
 void fault_range_remove(struct fault_range *range);
 
-static inline void *guest_memory_at(const struct guest_memory *memory, uint64_t address,
-				    uint32_t *length)
+static inline const struct guest_memory_region *
+guest_memory_region_at(const struct guest_memory *memory, uint64_t address)
 {
 	uint32_t low = 0, high = memory->region_count;
 
 	while (low < high) {
 		uint32_t middle = (low + high) / 2;
 		const struct guest_memory_region *region = &memory->regions[middle];
-		uint64_t offset = address - region->guest_address;
 
-		if (address < region->guest_address) {
+		if (address < region->guest_address)
 			high = middle;
-		} else if (offset >= region->size) {
+		else if (address - region->guest_address >= region->size)
 			low = middle + 1;
-		} else {
-			uint64_t left = region->size - offset;
-
-			if (left < *length)
-				*length = (uint32_t)left;
-			return region->host_address + offset;
-		}
+		else
+			return region;
 	}
 	return (void *)0;
+}
+
+static inline void *guest_memory_at(const struct guest_memory *memory, uint64_t address,
+				    uint32_t *length)
+{
+	const struct guest_memory_region *region = guest_memory_region_at(memory, address);
+	uint64_t left;
+
+	if (region == (void *)0)
+		return (void *)0;
+	left = region->size - (address - region->guest_address);
+	if (left < *length)
+		*length = (uint32_t)left;
+	return region->host_address + (address - region->guest_address);
 }
 
 #endif

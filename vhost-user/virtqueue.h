@@ -76,7 +76,8 @@ struct virtqueue {
 	uint16_t last_used;	 /* next entry of the used ring we will fill */
 	uint16_t signalled_used; /* used index at the last call (event index) */
 	bool signalled_valid;
-	uint16_t pending; /* from_guest: chains handed out and not yet returned */
+	uint16_t pending;     /* from_guest: chains handed out and not yet returned */
+	uint32_t region_hint; /* index of the memory region used last; any value is safe */
 	_Atomic uint32_t
 	    fault; /* enum virtqueue_fault; worker sets once, then leaves the ring alone */
 	_Atomic uint64_t kicks; /* statistics: wake-ups by the guest, and calls we made */
@@ -135,17 +136,21 @@ static inline void virtqueue_flush(struct virtqueue *vq)
 	vq->ops->flush(vq);
 }
 
-/* Control, queue stopped and size set: allocates what the queue itself needs (pending_heads).
- * Release frees it; both may be called again. 0 or -ENOMEM. */
+/* Control, queue stopped, before `running` is set: allocates what a queue of vq->size entries needs
+ * while it runs (pending_heads); what an earlier start left is freed first. 0 or -ENOMEM. */
 int virtqueue_prepare(struct virtqueue *vq);
+
+/* Control, queue stopped and flushed: frees it. Harmless on a queue never prepared. */
 void virtqueue_release(struct virtqueue *vq);
 
 /* Control, queue stopped: sets up last_available/last_used for a split ring. The position is the
  * used index in guest memory (every chain taken was returned before the last stop, so it is exact
- * after a crash of ours too). Returns the index. */
+ * after a crash of ours too). Forgets an earlier fault, and tells the guest not to kick: a queue
+ * starts polled. Ring addresses, size, event_idx and log are set. Returns the index. */
 uint16_t virtqueue_split_resume(struct virtqueue *vq);
 
-/* Signals call_fd once (non-blocking, never SIGPIPE). Worker or control. */
+/* Signals call_fd once. Worker or control. Whoever sets call_fd makes it O_NONBLOCK (it may be an
+ * eventfd or a pipe), and the process ignores SIGPIPE. */
 void virtqueue_call(struct virtqueue *vq);
 
 #endif

@@ -10,10 +10,16 @@
 #define WEFT_VSWITCH_API_H
 
 #include "base/error.h"
+#include "vswitch/config.h"
 
 struct api;
 struct event_base;
 struct vswitch;
+
+/* Where weftd listens when nobody says: /run/weft/weftd.sock as root, else
+ * $XDG_RUNTIME_DIR/weft/weftd.sock, else /tmp/weft-UID/weftd.sock, whose directory is made (0700)
+ * and must be ours. The command `weft` finds the same place by itself. 0 or -errno. */
+int api_default_path(char path[CONFIG_SOCKET_MAX + 1], struct error *error);
 
 /* Listens on `path` (its directory is made, 0755, if only the last part is missing); a stale socket
  * is replaced, a live one or a plain file refused. */

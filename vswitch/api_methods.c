@@ -1,2 +1,307 @@
-/* Written in a commit to come. */
-struct weft_empty;
+/* The methods of the API, one row each (api.h, docs/api.md): reads a request's parameters, has the
+ * switch carry it out, and makes the answer. Called by api.c. Control thread. */
+#include "vswitch/api_internal.h"
+#include "vswitch/port.h"
+#include "vswitch/qemu_args.h"
+#include "vswitch/show.h"
+#include "vswitch/switch.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define QEMU_PORTS_MAX 32u
+#define QEMU_MEMORY    "512M"
+
+struct method {
+	const char *name;
+	/* Returns a new reference, or NULL with *error set. */
+	json_t *(*call)(struct vswitch *vswitch, json_t *params, int *fd, struct error *error);
+};
+
+/* Reads all parameters by a format of jansson's; what is not in it is refused. */
+#define READ_PARAMS(params, error, ...)                                                            \
+	read_result(json_unpack_ex(params, &why, JSON_STRICT, __VA_ARGS__), &why, error)
+
+static bool read_result(int rc, const json_error_t *why, struct error *error)
+{
+	if (rc == 0)
+		return true;
+	error_set(error, EINVAL, "wrong parameters: %s", why->text);
+	return false;
+}
+
+static json_t *call_version(struct vswitch *vswitch, json_t *params, int *fd, struct error *error)
+{
+	json_error_t why;
+
+	if (!READ_PARAMS(params, error, "{}"))
+		return NULL;
+	return json_pack("{s:s, s:s}", "name", "weftd", "version", WEFT_VERSION);
+}
+
+struct list {
+	const char *name;
+	json_t *(*show)(const struct vswitch *vswitch);
+	const char *thing; /* "port": rows have a name that a request may ask for; else NULL */
+};
+
+static const struct list lists[] = {
+	{ "networks", show_networks, "network" },
+	{ "ports", show_ports, "port" },
+	{ "macs", show_macs, NULL },
+	{ "drops", show_drops, NULL },
+	{ "drop-reasons", show_drop_reasons, NULL },
+	{ "workers", show_workers, NULL },
+};
+
+/* The rows of `array` (reference taken) whose name is `name`: one, or an error. */
+static json_t *pick_row(json_t *array, const char *thing, const char *name, struct error *error)
+{
+	json_t *row, *picked;
+	size_t i;
+
+	json_array_foreach(array, i, row) {
+		const char *text = json_string_value(json_object_get(row, "name"));
+
+		if (text != NULL && strcmp(text, name) == 0) {
+			picked = json_pack("[O]", row);
+			json_decref(array);
+			return picked;
+		}
+	}
+	json_decref(array);
+	error_set(error, ENOENT, "there is no %s '%.80s'", thing, name);
+	return NULL;
+}
+
+static json_t *call_show(struct vswitch *vswitch, json_t *params, int *fd, struct error *error)
+{
+	const char *what, *name = NULL;
+	json_error_t why;
+
+	if (!READ_PARAMS(params, error, "{s:s, s?s}", "what", &what, "name", &name))
+		return NULL;
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+		json_t *rows;
+
+		if (strcmp(lists[i].name, what) != 0)
+			continue;
+		if (name != NULL && lists[i].thing == NULL) {
+			error_set(error, EINVAL, "%s have no names to choose one by", what);
+			return NULL;
+		}
+		rows = lists[i].show(vswitch);
+		if (rows != NULL && name != NULL)
+			rows = pick_row(rows, lists[i].thing, name, error);
+		return rows;
+	}
+	error_set(error, EINVAL,
+		  "'%.80s' cannot be shown; allowed: networks, ports, macs, drops, drop-reasons, "
+		  "workers",
+		  what);
+	return NULL;
+}
+
+/* The configuration that came as text, and what it would change. */
+static json_t *read_wanted(struct vswitch *vswitch, json_t *params, const char **file,
+			   struct config *wanted, struct error *error)
+{
+	const char *text;
+	json_error_t why;
+	size_t length;
+	json_t *changes;
+
+	config_init(wanted);
+	if (!READ_PARAMS(params, error, "{s:s, s:s%}", "file", file, "text", &text, &length))
+		return NULL;
+	if (config_parse(*file, text, length, wanted, error) < 0)
+		return NULL;
+	changes = vswitch_diff(vswitch, wanted);
+	if (changes == NULL)
+		config_clear(wanted);
+	return changes;
+}
+
+static json_t *call_diff(struct vswitch *vswitch, json_t *params, int *fd, struct error *error)
+{
+	struct config wanted;
+	const char *file;
+	json_t *changes = read_wanted(vswitch, params, &file, &wanted, error);
+
+	config_clear(&wanted);
+	return changes;
+}
+
+static json_t *call_apply(struct vswitch *vswitch, json_t *params, int *fd, struct error *error)
+{
+	struct config wanted;
+	const char *file;
+	json_t *changes = read_wanted(vswitch, params, &file, &wanted, error);
+
+	if (changes != NULL && vswitch_apply(vswitch, file, &wanted, error) < 0) {
+		json_decref(changes);
+		changes = NULL;
+	}
+	config_clear(&wanted);
+	return changes;
+}
+
+static json_t *call_port_add(struct vswitch *vswitch, json_t *params, int *fd, struct error *error)
+{
+	const char *name, *text;
+	struct port_config port;
+	json_error_t why;
+
+	if (!READ_PARAMS(params, error, "{s:s, s:s}", "name", &name, "config", &text))
+		return NULL;
+	if (config_parse_port(name, text, &port, error) < 0)
+		return NULL;
+	if (*fd >= 0) {
+		if (strcmp(port.type->name, "tap") != 0) {
+			error_set(error, EINVAL,
+				  "port %s: a file descriptor came with a %s port; allowed: with "
+				  "a tap",
+				  name, port.type->name);
+			return NULL;
+		}
+		/* The descriptor says which tap it is; the name was to select the type. */
+		memset(port.options.tap.name, 0, sizeof(port.options.tap.name));
+		port.options.tap.fd = *fd;
+	}
+	if (vswitch_port_add(vswitch, &port, error) < 0)
+		return NULL;
+	*fd = -1; /* the port's now */
+	return json_object();
+}
+
+/* Methods with the one parameter "name". */
+static json_t *call_by_name(struct vswitch *vswitch, json_t *params,
+			    int (*change)(struct vswitch *vswitch, const char *name,
+					  struct error *error),
+			    struct error *error)
+{
+	const char *name;
+	json_error_t why;
+
+	if (!READ_PARAMS(params, error, "{s:s}", "name", &name))
+		return NULL;
+	return change(vswitch, name, error) < 0 ? NULL : json_object();
+}
+
+static json_t *call_port_del(struct vswitch *vswitch, json_t *params, int *fd, struct error *error)
+{
+	return call_by_name(vswitch, params, vswitch_port_del, error);
+}
+
+static json_t *call_network_del(struct vswitch *vswitch, json_t *params, int *fd,
+				struct error *error)
+{
+	return call_by_name(vswitch, params, vswitch_network_del, error);
+}
+
+static json_t *call_network_add(struct vswitch *vswitch, json_t *params, int *fd,
+				struct error *error)
+{
+	const char *name, *text;
+	struct network_config network;
+	struct port_config uplink;
+	bool has_uplink;
+	json_error_t why;
+
+	if (!READ_PARAMS(params, error, "{s:s, s:s}", "name", &name, "config", &text))
+		return NULL;
+	if (config_parse_network(name, text, &network, &uplink, &has_uplink, error) < 0 ||
+	    vswitch_network_add(vswitch, &network, has_uplink ? &uplink : NULL, error) < 0)
+		return NULL;
+	return json_object();
+}
+
+static json_t *call_qemu_args(struct vswitch *vswitch, json_t *params, int *fd, struct error *error)
+{
+	const struct port_config *ports[QEMU_PORTS_MAX];
+	const char *memory = QEMU_MEMORY;
+	json_t *names, *name;
+	json_error_t why;
+	size_t i;
+
+	if (!READ_PARAMS(params, error, "{s:o, s?s}", "ports", &names, "memory", &memory))
+		return NULL;
+	if (json_array_size(names) == 0 || json_array_size(names) > QEMU_PORTS_MAX) {
+		error_set(error, EINVAL, "'ports' must be a list of 1 to %u names", QEMU_PORTS_MAX);
+		return NULL;
+	}
+	json_array_foreach(names, i, name) {
+		const char *text = json_string_value(name);
+		const struct port *port = text == NULL ? NULL : vswitch_find_port(vswitch, text);
+
+		if (port == NULL) {
+			error_set(error, ENOENT, "there is no port '%.80s'",
+				  text == NULL ? "" : text);
+			return NULL;
+		}
+		ports[i] = &port->config;
+	}
+	return qemu_args(ports, (uint32_t)i, memory, error);
+}
+
+static const struct method methods[] = {
+	{ "version", call_version },
+	{ "show", call_show },
+	{ "apply", call_apply },
+	{ "diff", call_diff },
+	{ "port_add", call_port_add },
+	{ "port_del", call_port_del },
+	{ "network_add", call_network_add },
+	{ "network_del", call_network_del },
+	{ "qemu_args", call_qemu_args },
+};
+
+static json_t *with_id(json_t *answer, json_t *id)
+{
+	if (answer != NULL && id != NULL)
+		json_object_set(answer, "id", id);
+	return answer;
+}
+
+json_t *api_methods_error(const char *text, json_t *id)
+{
+	char plain[ERROR_TEXT_MAX];
+	json_t *words = json_string(text);
+
+	if (words == NULL) {
+		/* A text that repeats what was asked may have been cut within a character. */
+		snprintf(plain, sizeof(plain), "%s", text);
+		for (char *p = plain; *p != '\0'; p++)
+			if ((unsigned char)*p >= 0x80)
+				*p = '?';
+		words = json_string(plain);
+	}
+	return with_id(json_pack("{s:o}", "error", words), id);
+}
+
+json_t *api_methods_call(struct vswitch *vswitch, json_t *request, int *fd)
+{
+	json_t *id = NULL, *params = NULL, *result, *empty;
+	struct error error = { "out of memory" };
+	const char *name;
+	json_error_t why;
+
+	if (json_unpack_ex(request, &why, JSON_STRICT, "{s:s, s?o, s?o}", "method", &name, "params",
+			   &params, "id", &id) < 0) {
+		error_set(&error, EINVAL, "not a request: %s", why.text);
+		return api_methods_error(error.text, json_object_get(request, "id"));
+	}
+	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
+		if (strcmp(methods[i].name, name) != 0)
+			continue;
+		empty = params == NULL ? json_object() : NULL;
+		result = methods[i].call(vswitch, params != NULL ? params : empty, fd, &error);
+		json_decref(empty);
+		if (result == NULL)
+			return api_methods_error(error.text, id);
+		return with_id(json_pack("{s:o}", "result", result), id);
+	}
+	error_set(&error, EINVAL, "there is no method '%.80s'; docs/api.md has the list", name);
+	return api_methods_error(error.text, id);
+}

@@ -4,7 +4,8 @@
  * into the running switch: a config is parsed, compared (config_diff.h) and applied, or refused as
  * a whole.
  *
- * Every error reads "FILE:LINE: KEY: what is wrong; what is allowed". */
+ * Every error reads "FILE:LINE: KEY: what is wrong; what is allowed"; a text with several errors
+ * gets a line for each. With file NULL (a change that comes from no file) it starts with KEY. */
 #ifndef WEFT_VSWITCH_CONFIG_H
 #define WEFT_VSWITCH_CONFIG_H
 
@@ -94,6 +95,7 @@ struct config {
 	struct port_config *ports; /* uplinks included */
 	uint32_t port_count;
 	struct workers_config workers;
+	unsigned workers_line;			/* 0: not given, the default */
 	char api_socket[CONFIG_SOCKET_MAX + 1]; /* "" : the default place */
 };
 
@@ -120,7 +122,8 @@ int config_parse_network(const char *name, const char *text, struct network_conf
 			 struct port_config *uplink, bool *has_uplink, struct error *error);
 
 /* Checks between the parts: duplicate names, unknown networks, sockets, taps, record files or MACs
- * used twice, CPUs used twice. `file` names the source in errors. */
+ * used twice, an isolated network's uplink, too many ports. `file` names the source in errors.
+ * config_parse() has done this; a caller that makes a config from parts does it. */
 int config_check(const char *file, const struct config *config, struct error *error);
 
 /* Deep copy. 0 or -ENOMEM. */
@@ -134,5 +137,9 @@ bool network_config_equal(const struct network_config *a, const struct network_c
 bool port_config_equal(const struct port_config *a, const struct port_config *b);
 
 const char *config_mode_name(enum config_mode mode);
+const char *config_poll_name(enum config_poll poll);
+
+/* A network's uplink is the port "NETWORK.uplink"; no other port's name may end so. */
+#define CONFIG_UPLINK_SUFFIX ".uplink"
 
 #endif

@@ -158,7 +158,6 @@ static int add_signals(struct daemon *daemon)
 
 static int daemon_open(struct daemon *daemon, const struct config *config, struct error *error)
 {
-	const char *file = daemon->config_file != NULL ? daemon->config_file : "(no file)";
 	int result;
 
 	daemon->loop = event_base_new();
@@ -168,14 +167,18 @@ static int daemon_open(struct daemon *daemon, const struct config *config, struc
 	if (result != 0)
 		return result;
 	/* The API first: a second weftd is refused before it touches a port of the first. */
-	result = api_socket_path(config, daemon->socket, error);
-	if (result != 0)
-		return result;
+	if (config->api_socket[0] != '\0') {
+		memcpy(daemon->socket, config->api_socket, sizeof(daemon->socket));
+	} else {
+		result = api_default_path(daemon->socket, error);
+		if (result != 0)
+			return result;
+	}
 	result = api_create(daemon->loop, daemon->vswitch, daemon->socket, &daemon->api, error);
 	if (result != 0)
 		return result;
 	memcpy(daemon->vswitch->config.api_socket, config->api_socket, sizeof(config->api_socket));
-	return vswitch_apply(daemon->vswitch, file, config, error);
+	return vswitch_apply(daemon->vswitch, daemon->config_file, config, error);
 }
 
 static void daemon_close(struct daemon *daemon)

@@ -13,4 +13,7 @@ json_t *show_macs(const struct vswitch *vswitch);
 json_t *show_drops(const struct vswitch *vswitch);
 json_t *show_workers(const struct vswitch *vswitch);
 
+/* Every reason there is, counted or not. */
+json_t *show_drop_reasons(const struct vswitch *vswitch);
+
 #endif

@@ -7,6 +7,7 @@
 #include "vswitch/switch.h"
 
 #include "base/log.h"
+#include "vswitch/config_diff.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -225,6 +226,25 @@ static int move_to(struct vswitch *vswitch, const struct config *wanted, struct 
 	return result;
 }
 
+/* What a running weftd cannot change: refused when it is given and differs. */
+static int check_fixed(const struct vswitch *vswitch, const char *file, const struct config *wanted,
+		       struct error *error)
+{
+	const char *key = NULL;
+
+	if (wanted->workers_line != 0 &&
+	    memcmp(&wanted->workers, &vswitch->config.workers, sizeof(wanted->workers)) != 0)
+		key = "workers";
+	else if (wanted->api_socket[0] != '\0' &&
+		 strcmp(wanted->api_socket, vswitch->config.api_socket) != 0)
+		key = "api";
+	if (key == NULL)
+		return 0;
+	return error_set(error, EBUSY,
+			 "%s%s%s: cannot change while weftd runs; restart it for this",
+			 file != NULL ? file : "", file != NULL ? ": " : "", key);
+}
+
 int vswitch_apply(struct vswitch *vswitch, const char *file, const struct config *wanted,
 		  struct error *error)
 {
@@ -233,14 +253,13 @@ int vswitch_apply(struct vswitch *vswitch, const char *file, const struct config
 
 	if (result != 0)
 		return result;
-	if (memcmp(&wanted->workers, &vswitch->config.workers, sizeof(wanted->workers)) != 0)
-		return error_set(error, EBUSY,
-				 "%s: workers: cannot change while weftd runs; restart it", file);
-	if (strcmp(wanted->api_socket, vswitch->config.api_socket) != 0)
-		return error_set(error, EBUSY,
-				 "%s: api: cannot change while weftd runs; restart it", file);
+	result = check_fixed(vswitch, file, wanted, error);
+	if (result != 0)
+		return result;
 	if (config_copy(&next, wanted) != 0)
 		return error_set(error, ENOMEM, "out of memory");
+	next.workers = vswitch->config.workers;
+	memcpy(next.api_socket, vswitch->config.api_socket, sizeof(next.api_socket));
 	result = move_to(vswitch, &next, error);
 	if (result != 0) {
 		struct error back;
@@ -253,6 +272,19 @@ int vswitch_apply(struct vswitch *vswitch, const char *file, const struct config
 	config_clear(&vswitch->config);
 	vswitch->config = next;
 	return 0;
+}
+
+json_t *vswitch_diff(const struct vswitch *vswitch, const struct config *wanted)
+{
+	struct config_change *changes;
+	uint32_t count;
+	json_t *json;
+
+	if (config_diff(&vswitch->config, wanted, &changes, &count) != 0)
+		return NULL;
+	json = config_diff_to_json(changes, count);
+	free(changes);
+	return json;
 }
 
 /* A copy of the running configuration with room for one more port and network. */
@@ -293,7 +325,7 @@ int vswitch_port_add(struct vswitch *vswitch, const struct port_config *port, st
 	if (config_edit_begin(vswitch, &next) != 0)
 		return error_set(error, ENOMEM, "out of memory");
 	next.ports[next.port_count++] = *port;
-	result = vswitch_apply(vswitch, "port add", &next, error);
+	result = vswitch_apply(vswitch, NULL, &next, error);
 	config_clear(&next);
 	return result;
 }
@@ -312,7 +344,7 @@ int vswitch_port_del(struct vswitch *vswitch, const char *name, struct error *er
 	if (config_edit_begin(vswitch, &next) != 0)
 		return error_set(error, ENOMEM, "out of memory");
 	config_remove_port(&next, (uint32_t)(port - vswitch->config.ports));
-	result = vswitch_apply(vswitch, "port del", &next, error);
+	result = vswitch_apply(vswitch, NULL, &next, error);
 	config_clear(&next);
 	return result;
 }
@@ -331,7 +363,7 @@ int vswitch_network_add(struct vswitch *vswitch, const struct network_config *ne
 	next.networks[next.network_count++] = *network;
 	if (uplink != NULL)
 		next.ports[next.port_count++] = *uplink;
-	result = vswitch_apply(vswitch, "network add", &next, error);
+	result = vswitch_apply(vswitch, NULL, &next, error);
 	config_clear(&next);
 	return result;
 }
@@ -362,7 +394,7 @@ int vswitch_network_del(struct vswitch *vswitch, const char *name, struct error 
 		if (strcmp(next.ports[i].network, name) == 0)
 			config_remove_port(&next, i);
 	}
-	result = vswitch_apply(vswitch, "network del", &next, error);
+	result = vswitch_apply(vswitch, NULL, &next, error);
 	config_clear(&next);
 	return result;
 }

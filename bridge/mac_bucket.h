@@ -1,0 +1,134 @@
+/* One bucket of the MAC table: a cache line of four entries of two words, and how it is read
+ * without a lock while a writer changes it. Part of mac_table.c, and of nothing else.
+ *
+ *   key    bit 63 in use | 62..60 overflow (first entry only) | 59..48 VLAN | 47..0 address
+ *   value  63..48 port | 47..32 tag | 31..0 last seen
+ *
+ * A reader loads key, value and key again. An entry whose key is the same both times may still have
+ * been removed, given to another address and given back in between, so the value carries a tag (a
+ * hash of its address), which the reader compares too. */
+#ifndef WEFT_BRIDGE_MAC_BUCKET_H
+#define WEFT_BRIDGE_MAC_BUCKET_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define BUCKET_ENTRIES 4u
+
+#define KEY_USED	   (1ULL << 63)
+#define KEY_OVERFLOW_SHIFT 60
+#define KEY_OVERFLOW_MAX   7ULL /* stays there: it is not known any more when it reaches 0 */
+#define KEY_OVERFLOW	   (KEY_OVERFLOW_MAX << KEY_OVERFLOW_SHIFT)
+
+#define relaxed_load(at)   atomic_load_explicit(at, memory_order_relaxed)
+#define relaxed_add(at, n) atomic_fetch_add_explicit(at, n, memory_order_relaxed)
+
+struct entry {
+	_Atomic uint64_t key;
+	_Atomic uint64_t value;
+};
+
+struct bucket {
+	struct entry entries[BUCKET_ENTRIES];
+} __attribute__((aligned(64)));
+
+/* Where an address may stand. */
+struct place {
+	uint64_t key;
+	uint32_t first;
+	uint32_t second;
+	uint16_t tag;
+};
+
+static inline uint64_t key_of(uint64_t mac, uint16_t vlan)
+{
+	return KEY_USED | ((uint64_t)(vlan & 0xfffu) << 48) | (mac & 0xffffffffffffULL);
+}
+
+static inline uint64_t value_of(uint16_t port, uint16_t tag, uint32_t seen)
+{
+	return ((uint64_t)port << 48) | ((uint64_t)tag << 32) | seen;
+}
+
+static inline uint16_t value_port(uint64_t value)
+{
+	return (uint16_t)(value >> 48);
+}
+
+static inline uint16_t value_tag(uint64_t value)
+{
+	return (uint16_t)(value >> 32);
+}
+
+static inline uint32_t value_seen(uint64_t value)
+{
+	return (uint32_t)value;
+}
+
+/* Any thread. The entry of place->key in this bucket, and its value; or NULL. */
+static inline struct entry *find_in(struct bucket *bucket, const struct place *place,
+				    uint64_t *value)
+{
+	for (unsigned i = 0; i < BUCKET_ENTRIES; i++) {
+		struct entry *entry = &bucket->entries[i];
+		/* Acquire: pairs with the release of a key in put() (its value is there) and in
+		 * take_out() (an entry that left went to its second bucket before). */
+		uint64_t key = atomic_load_explicit(&entry->key, memory_order_acquire);
+
+		if ((key & ~KEY_OVERFLOW) != place->key)
+			continue;
+		/* Acquire: pairs with the release of a later owner's value in put(), whose key
+		 * then shows in the load below. */
+		*value = atomic_load_explicit(&entry->value, memory_order_acquire);
+		key = relaxed_load(&entry->key);
+		if ((key & ~KEY_OVERFLOW) == place->key && value_tag(*value) == place->tag)
+			return entry;
+	}
+	return NULL;
+}
+
+/* The rest: under the table's lock. */
+
+static inline struct entry *find_free(struct bucket *bucket)
+{
+	for (unsigned i = 0; i < BUCKET_ENTRIES; i++) {
+		struct entry *entry = &bucket->entries[i];
+
+		if (!(relaxed_load(&entry->key) & KEY_USED))
+			return entry;
+	}
+	return NULL;
+}
+
+static inline void add_overflow(struct bucket *bucket, int change)
+{
+	_Atomic uint64_t *key = &bucket->entries[0].key;
+	uint64_t old = relaxed_load(key);
+	uint64_t count = (old & KEY_OVERFLOW) >> KEY_OVERFLOW_SHIFT;
+
+	if (count == KEY_OVERFLOW_MAX)
+		return;
+	count = change > 0 ? count + 1 : count - 1;
+	/* Release: pairs with the load in find(), which then sees the entry in its second
+	 * bucket. */
+	atomic_store_explicit(key, (old & ~KEY_OVERFLOW) | (count << KEY_OVERFLOW_SHIFT),
+			      memory_order_release);
+}
+
+static inline void put(struct entry *entry, uint64_t key, uint64_t value)
+{
+	uint64_t overflow = relaxed_load(&entry->key) & KEY_OVERFLOW;
+
+	atomic_store_explicit(&entry->value, value, memory_order_release);
+	atomic_store_explicit(&entry->key, key | overflow, memory_order_release);
+}
+
+static inline void take_out(struct entry *entry)
+{
+	uint64_t overflow = relaxed_load(&entry->key) & KEY_OVERFLOW;
+
+	atomic_store_explicit(&entry->key, overflow, memory_order_release);
+}
+
+#endif

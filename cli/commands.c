@@ -1,0 +1,46 @@
+/* The table of commands (command.h). */
+#include "cli/command.h"
+
+#include <stddef.h>
+
+#define SETTINGS                                                                                   \
+	"KEY is a key of the configuration file, see weft.yaml(5); KEY=VALUE and\n"                \
+	"--KEY=VALUE are the same as --KEY VALUE.\n"
+
+const struct command commands[] = {
+	{ "show", "networks|ports|macs|drops|workers [NAME] [--all] [--json]",
+	  "show what the switch has and does",
+	  "With the NAME of a port or network, everything about that one. `show drops\n"
+	  "--all` lists every reason for which a frame can be dropped, counted or not.\n"
+	  "--json prints what the API answers; docs/api.md explains each key.\n",
+	  "networks ports macs drops workers --all --json", command_show },
+	{ "apply", "FILE", "make the switch equal to a configuration file",
+	  "Changes only what differs and prints it: + added, - removed, ~ changed (keys).\n"
+	  "Ports that stay the same are not touched. FILE - is the standard input.\n",
+	  "", command_apply },
+	{ "diff", "FILE", "show what apply would change", "", "", command_diff },
+	{ "check", "FILE...", "check configuration files, with no weftd running",
+	  "Prints every error as FILE:LINE: KEY: what is wrong; what is allowed.\n", "",
+	  command_check },
+	{ "port add", "NAME --network NETWORK --TYPE VALUE [--KEY VALUE]...", "add a port",
+	  "For example: weft port add vm1 --network lab --vhost-user /run/weft/vm1.sock\n" SETTINGS
+	  "--tap-fd N passes the open tap device N to weftd.\n",
+	  "--network --vhost-user --role --queues --mtu --tap --tap-fd --pcap --null --vlan "
+	  "--vlans "
+	  "--native --isolated --mac",
+	  command_port_add },
+	{ "port del", "NAME", "remove a port", "", "", command_port_del },
+	{ "network add", "NAME --mode bridge|isolated [--KEY VALUE]...", "add a network",
+	  "For example: weft network add lab --mode bridge --uplink '{tap: weft0}'\n" SETTINGS,
+	  "--mode --transparent --uplink --macs", command_network_add },
+	{ "network del", "NAME", "remove a network that no port uses", "", "",
+	  command_network_del },
+	{ "qemu-args", "PORT... [--memory SIZE] [--json]",
+	  "print the QEMU arguments that plug a guest into ports",
+	  "Ready for use: qemu-system-x86_64 $(weft qemu-args vm1 --memory 1G) ...\n"
+	  "It includes -m and the shared memory weftd needs; SIZE is 512M if not given.\n",
+	  "--memory --json", command_qemu_args },
+	{ "completion", "", "print a completion script for bash",
+	  "To use it: eval \"$(weft completion)\"\n", "", command_completion },
+	{ NULL },
+};

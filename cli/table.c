@@ -1,0 +1,215 @@
+/* Prints JSON for people (table.h). */
+#include "cli/table.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CELL_MAX    256
+#define COLUMNS_MAX 24
+#define WIDTH	    80
+
+static const json_t *look_up(const json_t *object, const char *path)
+{
+	char key[64];
+
+	while (object != NULL) {
+		size_t length = strcspn(path, ".");
+
+		snprintf(key, sizeof(key), "%.*s", (int)length, path);
+		object = json_object_get(object, key);
+		if (path[length] == '\0')
+			break;
+		path += length + 1;
+	}
+	return object;
+}
+
+static bool is_number(const json_t *value)
+{
+	return json_is_integer(value) || json_is_real(value);
+}
+
+/* A scalar as text; a list as its texts, or how many there are. */
+static void print_cell(const json_t *value, char *cell)
+{
+	size_t used = 0;
+
+	cell[0] = '\0';
+	if (value == NULL || json_is_null(value)) {
+		snprintf(cell, CELL_MAX, "-");
+	} else if (json_is_string(value)) {
+		snprintf(cell, CELL_MAX, "%s", json_string_value(value));
+	} else if (json_is_integer(value)) {
+		snprintf(cell, CELL_MAX, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+	} else if (json_is_real(value)) {
+		snprintf(cell, CELL_MAX, "%.3f", json_real_value(value));
+	} else if (json_is_boolean(value)) {
+		snprintf(cell, CELL_MAX, "%s", json_is_true(value) ? "yes" : "no");
+	} else if (json_is_array(value)) {
+		for (size_t i = 0; i < json_array_size(value); i++) {
+			char item[CELL_MAX];
+			size_t length;
+
+			print_cell(json_array_get(value, i), item);
+			length = strlen(item);
+			if (used + length + 2 > CELL_MAX) { /* not all: rather say how many */
+				snprintf(cell, CELL_MAX, "(%zu)", json_array_size(value));
+				break;
+			}
+			if (i > 0)
+				cell[used++] = ',';
+			memcpy(cell + used, item, length + 1);
+			used += length;
+		}
+		if (used == 0)
+			snprintf(cell, CELL_MAX, "-");
+	}
+	for (char *p = cell; *p != '\0'; p++)
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			*p = '?';
+}
+
+static void print_rows(const json_t *array, const struct table_column *columns, const char *indent)
+{
+	int widths[COLUMNS_MAX] = { 0 };
+	bool right[COLUMNS_MAX] = { false };
+	char cell[CELL_MAX];
+	unsigned count = 0;
+
+	for (; count < COLUMNS_MAX && columns[count].title != NULL; count++)
+		widths[count] = (int)strlen(columns[count].title);
+	for (size_t r = 0; r < json_array_size(array); r++) {
+		for (unsigned c = 0; c < count; c++) {
+			const json_t *value = look_up(json_array_get(array, r), columns[c].path);
+
+			print_cell(value, cell);
+			if ((int)strlen(cell) > widths[c])
+				widths[c] = (int)strlen(cell);
+			right[c] = right[c] || is_number(value);
+		}
+	}
+	printf("%s", indent);
+	for (unsigned c = 0; c < count; c++)
+		printf("%s%*s", c > 0 ? "  " : "",
+		       right[c]	       ? widths[c]
+		       : c + 1 < count ? -widths[c]
+				       : 0,
+		       columns[c].title);
+	printf("\n");
+	for (size_t r = 0; r < json_array_size(array); r++) {
+		printf("%s", indent);
+		for (unsigned c = 0; c < count; c++) {
+			print_cell(look_up(json_array_get(array, r), columns[c].path), cell);
+			printf("%s%*s", c > 0 ? "  " : "",
+			       right[c]	       ? widths[c]
+			       : c + 1 < count ? -widths[c]
+					       : 0,
+			       cell);
+		}
+		printf("\n");
+	}
+}
+
+void table_print(const json_t *array, const struct table_column *columns)
+{
+	print_rows(array, columns, "");
+}
+
+/* Words one after the other, broken before they pass the width. */
+static void print_words(const json_t *array, int column)
+{
+	int used = column;
+	char cell[CELL_MAX];
+
+	for (size_t i = 0; i < json_array_size(array); i++) {
+		print_cell(json_array_get(array, i), cell);
+		if (i > 0 && used + 1 + (int)strlen(cell) > WIDTH) {
+			printf("\n%*s", column, "");
+			used = column;
+		} else if (i > 0) {
+			printf(" ");
+			used++;
+		}
+		printf("%s", cell);
+		used += (int)strlen(cell);
+	}
+	printf("%s\n", json_array_size(array) == 0 ? "-" : "");
+}
+
+/* A list of objects of one shape: the first one's keys are the columns. */
+static void print_objects(const json_t *array, const char *indent)
+{
+	struct table_column columns[COLUMNS_MAX + 1] = { { NULL, NULL } };
+	json_t *first = json_array_get(array, 0);
+	unsigned count = 0;
+	const char *key;
+	json_t *value;
+
+	json_object_foreach(first, key, value) {
+		if (count < COLUMNS_MAX)
+			columns[count++] = (struct table_column){ key, key };
+	}
+	print_rows(array, columns, indent);
+}
+
+/* One line "packets 10, bytes 900" for an object of scalars; false when it is none. */
+static bool print_flat(json_t *object)
+{
+	char cell[CELL_MAX];
+	const char *key;
+	json_t *value;
+	bool first = true;
+
+	json_object_foreach(object, key, value) {
+		if (json_is_object(value) && json_object_size(value) > 0)
+			return false;
+	}
+	json_object_foreach(object, key, value) {
+		if (json_is_object(value)) /* empty */
+			continue;
+		print_cell(value, cell);
+		printf("%s%s %s", first ? "" : ", ", key, cell);
+		first = false;
+	}
+	printf("%s\n", first ? "-" : "");
+	return true;
+}
+
+static void print_indented(json_t *object, int depth)
+{
+	char indent[32], cell[CELL_MAX];
+	int width = 0;
+	const char *key;
+	json_t *value;
+
+	snprintf(indent, sizeof(indent), "%*s", 2 * (depth + 1), "");
+	json_object_foreach(object, key, value) {
+		if ((int)strlen(key) > width)
+			width = (int)strlen(key);
+	}
+	json_object_foreach(object, key, value) {
+		if (json_is_array(value) && json_is_object(json_array_get(value, 0))) {
+			printf("%*s%s:\n", 2 * depth, "", key);
+			print_objects(value, indent);
+			continue;
+		}
+		printf("%*s%s:%*s", 2 * depth, "", key, width - (int)strlen(key) + 1, "");
+		if (json_is_array(value)) {
+			print_words(value, 2 * depth + width + 2);
+		} else if (!json_is_object(value)) {
+			print_cell(value, cell);
+			printf("%s\n", cell);
+		} else if (!print_flat(value)) {
+			printf("\n");
+			if (depth < 8)
+				print_indented(value, depth + 1);
+		}
+	}
+}
+
+void table_print_object(json_t *object)
+{
+	print_indented(object, 0);
+}

@@ -1,0 +1,321 @@
+/* The verdict: one bridge with every kind of member, each rule with the frames that meet it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/parse.h"
+#include "bridge/bridge.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define FRAMES	  64u
+#define PORT_ROOM 12u
+
+/* Port indices, with holes: members are not ports. */
+enum { PLAIN_A = 1, PLAIN_B = 2, ISOLATED_A = 4, ISOLATED_B = 5, ACCESS = 7, TRUNK = 8, LEFT = 10 };
+
+static const struct bridge_member members[] = {
+	{ .port = PLAIN_A },
+	{ .port = PLAIN_B },
+	{ .port = ISOLATED_A, .isolated = true },
+	{ .port = ISOLATED_B, .isolated = true },
+	{ .port = ACCESS, .vlan = { .mode = VLAN_MODE_ACCESS, .access = 10 } },
+	{ .port = TRUNK,
+	  .vlan = { .mode = VLAN_MODE_TRUNK,
+		    .native = 10,
+		    .allowed = { 1ULL << 10 | 1ULL << 20 } } },
+};
+#define MEMBERS (sizeof(members) / sizeof(members[0]))
+
+struct fixture {
+	struct bridge *bridge;
+	const struct bridge_member *by_port[PORT_ROOM];
+	uint8_t bytes[FRAMES][64];
+	struct frame frames[FRAMES];
+	struct bridge_verdict verdicts[FRAMES];
+	uint32_t count;
+};
+
+static int set_up(void **state)
+{
+	struct mac_table_config config = {
+		.limit = 1000, .port_quota = 900, .port_count = PORT_ROOM, .seed = 42
+	};
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	assert_non_null(f);
+	f->bridge = calloc(1, sizeof(*f->bridge) + sizeof(members));
+	assert_non_null(f->bridge);
+	f->bridge->macs = mac_table_create(&config);
+	assert_non_null(f->bridge->macs);
+	memcpy(f->bridge->members, members, sizeof(members));
+	f->bridge->member_count = MEMBERS;
+	for (unsigned i = 0; i < MEMBERS; i++)
+		f->by_port[members[i].port] = &f->bridge->members[i];
+	f->bridge->by_port = f->by_port;
+	f->bridge->port_limit = PORT_ROOM;
+	*state = f;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct fixture *f = *state;
+
+	mac_table_destroy(f->bridge->macs);
+	free(f->bridge);
+	free(f);
+	return 0;
+}
+
+static uint64_t guest(uint16_t port)
+{
+	return 0x525400000000ULL + port;
+}
+
+#define BROADCAST 0xffffffffffffULL
+#define UNKNOWN	  0x52540000ffffULL
+#define STP	  0x0180c2000000ULL
+#define LLDP	  0x0180c200000eULL
+
+/* Adds a frame; vlan -1: without a tag. */
+static struct frame *add(struct fixture *f, uint64_t destination, uint64_t source, int vlan)
+{
+	uint32_t i = f->count++;
+	struct mac to = mac_from_u64(destination);
+	struct mac from = mac_from_u64(source);
+
+	assert_true(i < FRAMES);
+	memcpy(f->bytes[i], to.bytes, 6);
+	memcpy(f->bytes[i] + 6, from.bytes, 6);
+	write_be16(f->bytes[i] + 12, vlan < 0 ? ETHERTYPE_IPV4 : ETHERTYPE_VLAN);
+	write_be16(f->bytes[i] + 14, vlan < 0 ? 0 : (uint16_t)vlan);
+	f->frames[i] = (struct frame){ .head = f->bytes[i], .head_length = 60, .length = 60 };
+	return &f->frames[i];
+}
+
+static void decide(struct fixture *f, uint16_t port)
+{
+	memset(f->verdicts, 0xee, sizeof(f->verdicts));
+	bridge_decide(f->bridge, f->by_port[port], f->frames, f->count, 1, f->verdicts);
+	f->count = 0;
+}
+
+static struct bridge_verdict one(struct fixture *f, uint16_t port, uint64_t destination,
+				 uint64_t source, int vlan)
+{
+	f->count = 0;
+	add(f, destination, source, vlan);
+	decide(f, port);
+	return f->verdicts[0];
+}
+
+#define assert_drop(verdict, why)                                                                  \
+	do {                                                                                       \
+		struct bridge_verdict v = verdict;                                                 \
+		assert_int_equal(v.action, BRIDGE_DROP);                                           \
+		assert_int_equal(v.reason, why);                                                   \
+	} while (0)
+
+#define assert_flood(verdict) assert_int_equal((verdict).action, BRIDGE_FLOOD)
+
+#define assert_unicast(verdict, to)                                                                \
+	do {                                                                                       \
+		struct bridge_verdict v = verdict;                                                 \
+		assert_int_equal(v.action, BRIDGE_UNICAST);                                        \
+		assert_int_equal(v.port, to);                                                      \
+	} while (0)
+
+static uint32_t entries(const struct fixture *f)
+{
+	struct mac_table_stats stats;
+
+	mac_table_get_stats(f->bridge->macs, &stats);
+	return stats.entries;
+}
+
+static void test_learns_and_forwards(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_flood(one(f, PLAIN_A, guest(PLAIN_B), guest(PLAIN_A), -1));
+	assert_unicast(one(f, PLAIN_B, guest(PLAIN_A), guest(PLAIN_B), -1), PLAIN_A);
+	assert_unicast(one(f, PLAIN_A, guest(PLAIN_B), guest(PLAIN_A), -1), PLAIN_B);
+	assert_drop(one(f, PLAIN_A, guest(PLAIN_A), guest(PLAIN_A), -1), DROP_HAIRPIN);
+	assert_flood(one(f, PLAIN_A, BROADCAST, guest(PLAIN_A), -1));
+	assert_flood(one(f, PLAIN_A, 0x333300000001ULL, guest(PLAIN_A), -1));
+	assert_flood(one(f, PLAIN_A, UNKNOWN, guest(PLAIN_A), -1));
+	/* A guest that has moved is followed. */
+	one(f, ISOLATED_A, BROADCAST, guest(PLAIN_B), -1);
+	assert_unicast(one(f, PLAIN_A, guest(PLAIN_B), guest(PLAIN_A), -1), ISOLATED_A);
+}
+
+static void test_a_burst_is_in_order(void **state)
+{
+	struct fixture *f = *state;
+
+	/* The second frame is for an address that the first has just taught. */
+	add(f, BROADCAST, guest(PLAIN_A), -1);
+	add(f, guest(PLAIN_A), guest(PLAIN_B), -1);
+	add(f, guest(PLAIN_B), 0, -1);
+	add(f, STP, guest(PLAIN_B), -1);
+	add(f, guest(TRUNK), guest(PLAIN_B), -1);
+	decide(f, PLAIN_A);
+	assert_flood(f->verdicts[0]);
+	assert_drop(f->verdicts[1], DROP_HAIRPIN);
+	assert_drop(f->verdicts[2], DROP_SOURCE_MULTICAST);
+	assert_drop(f->verdicts[3], DROP_LINK_LOCAL);
+	assert_flood(f->verdicts[4]);
+	/* A full burst. */
+	for (unsigned i = 0; i < FRAMES; i++)
+		add(f, i % 2 ? guest(PLAIN_A) : UNKNOWN, 0x020000000000ULL + i, -1);
+	decide(f, PLAIN_B);
+	for (unsigned i = 0; i < FRAMES; i++)
+		assert_int_equal(f->verdicts[i].action, i % 2 ? BRIDGE_UNICAST : BRIDGE_FLOOD);
+	assert_int_equal(entries(f), 2 + FRAMES);
+}
+
+static void test_what_teaches_nothing(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_drop(one(f, PLAIN_A, BROADCAST, 0x010000000001ULL, -1), DROP_SOURCE_MULTICAST);
+	assert_drop(one(f, PLAIN_A, BROADCAST, BROADCAST, -1), DROP_SOURCE_MULTICAST);
+	assert_drop(one(f, PLAIN_A, guest(PLAIN_B), 0, -1), DROP_SOURCE_MULTICAST);
+	assert_drop(one(f, PLAIN_A, STP, guest(PLAIN_A), -1), DROP_LINK_LOCAL);
+	assert_drop(one(f, PLAIN_A, 0x0180c200000fULL, guest(PLAIN_A), -1), DROP_LINK_LOCAL);
+	assert_drop(one(f, ACCESS, BROADCAST, guest(ACCESS), 11), DROP_VLAN_NOT_ALLOWED);
+	assert_drop(one(f, TRUNK, BROADCAST, guest(TRUNK), 30), DROP_VLAN_NOT_ALLOWED);
+	add(f, BROADCAST, guest(PLAIN_A), 10)->head_length = 16;
+	decide(f, PLAIN_A);
+	assert_drop(f->verdicts[0], DROP_FRAME_SHORT);
+	assert_int_equal(entries(f), 0);
+	/* The neighbours of the link-local range are multicast like any other. */
+	assert_flood(one(f, PLAIN_A, 0x0180c2000010ULL, guest(PLAIN_A), -1));
+	assert_int_equal(entries(f), 1);
+}
+
+static void test_transparent(void **state)
+{
+	struct fixture *f = *state;
+
+	f->bridge->transparent = true;
+	assert_flood(one(f, PLAIN_A, STP, guest(PLAIN_A), -1));
+	assert_flood(one(f, PLAIN_A, LLDP, guest(PLAIN_A), -1));
+}
+
+static void test_isolated(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned i = 0; i < MEMBERS; i++)
+		one(f, members[i].port, BROADCAST, guest(members[i].port), -1);
+	assert_drop(one(f, ISOLATED_A, guest(ISOLATED_B), guest(ISOLATED_A), -1), DROP_ISOLATED);
+	assert_unicast(one(f, ISOLATED_A, guest(PLAIN_A), guest(ISOLATED_A), -1), PLAIN_A);
+	assert_unicast(one(f, PLAIN_A, guest(ISOLATED_A), guest(PLAIN_A), -1), ISOLATED_A);
+	assert_drop(one(f, ISOLATED_A, guest(ISOLATED_A), guest(ISOLATED_A), -1), DROP_HAIRPIN);
+}
+
+static void test_port_that_left(void **state)
+{
+	struct fixture *f = *state;
+
+	mac_table_learn(f->bridge->macs, guest(LEFT), 0, LEFT, 1);
+	assert_flood(one(f, PLAIN_A, guest(LEFT), guest(PLAIN_A), -1));
+	/* A table that outlived a larger set of ports. */
+	f->bridge->port_limit = LEFT;
+	assert_flood(one(f, PLAIN_A, guest(LEFT), guest(PLAIN_A), -1));
+}
+
+static void test_vlans(void **state)
+{
+	struct fixture *f = *state;
+
+	one(f, PLAIN_A, BROADCAST, guest(PLAIN_A), -1);
+	one(f, PLAIN_B, BROADCAST, guest(PLAIN_B), 10);
+	one(f, ACCESS, BROADCAST, guest(ACCESS), -1);
+	one(f, TRUNK, BROADCAST, guest(TRUNK), 20);
+	/* Same VLAN, whatever it looks like outside. */
+	assert_unicast(one(f, ACCESS, guest(PLAIN_B), guest(ACCESS), -1), PLAIN_B);
+	assert_unicast(one(f, PLAIN_B, guest(ACCESS), guest(PLAIN_B), 10), ACCESS);
+	assert_unicast(one(f, TRUNK, guest(ACCESS), guest(TRUNK), -1), ACCESS);
+	/* Each VLAN learns for itself. */
+	assert_flood(one(f, PLAIN_B, guest(ACCESS), guest(PLAIN_B), 20));
+	assert_flood(one(f, PLAIN_A, guest(ACCESS), guest(PLAIN_A), -1));
+	/* The member has changed since its address was learned. */
+	mac_table_learn(f->bridge->macs, guest(9999), 20, ACCESS, 1);
+	assert_drop(one(f, PLAIN_A, guest(9999), guest(PLAIN_A), 20), DROP_VLAN_EGRESS);
+	mac_table_learn(f->bridge->macs, guest(9999), 0, TRUNK, 1);
+	assert_drop(one(f, PLAIN_A, guest(9999), guest(PLAIN_A), -1), DROP_VLAN_EGRESS);
+}
+
+static void test_priority_tag_gets_its_vlan(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_flood(one(f, ACCESS, BROADCAST, guest(ACCESS), 0xa000));
+	assert_int_equal(f->frames[0].vlan, 10);
+	assert_int_equal(f->frames[0].tagged, 1);
+	assert_int_equal(read_be16(f->bytes[0] + 14), 0xa000 | 10);
+	/* VLAN 0 has no number to give. */
+	assert_flood(one(f, PLAIN_A, BROADCAST, guest(PLAIN_A), 0xa000));
+	assert_int_equal(read_be16(f->bytes[0] + 14), 0xa000);
+}
+
+static uint32_t flooded(const struct fixture *f, uint16_t from)
+{
+	uint32_t ports = 0;
+
+	for (unsigned i = 0; i < MEMBERS; i++) {
+		const struct bridge_member *to = &f->bridge->members[i];
+
+		if (bridge_floods_to(f->by_port[from], to, &f->frames[0]))
+			ports |= 1u << to->port;
+	}
+	return ports;
+}
+
+#define P(port) (1u << (port))
+
+static void test_floods_to(void **state)
+{
+	struct fixture *f = *state;
+	const uint32_t open = P(PLAIN_A) | P(PLAIN_B);
+	const uint32_t isolated = P(ISOLATED_A) | P(ISOLATED_B);
+
+	one(f, PLAIN_A, BROADCAST, guest(PLAIN_A), -1);
+	assert_int_equal(flooded(f, PLAIN_A), P(PLAIN_B) | isolated);
+	one(f, ISOLATED_A, BROADCAST, guest(ISOLATED_A), -1);
+	assert_int_equal(flooded(f, ISOLATED_A), open);
+	one(f, ACCESS, BROADCAST, guest(ACCESS), -1);
+	assert_int_equal(flooded(f, ACCESS), open | isolated | P(TRUNK));
+	one(f, TRUNK, BROADCAST, guest(TRUNK), -1);
+	assert_int_equal(flooded(f, TRUNK), open | isolated | P(ACCESS));
+	one(f, TRUNK, BROADCAST, guest(TRUNK), 20);
+	assert_int_equal(flooded(f, TRUNK), open | isolated);
+	one(f, PLAIN_A, BROADCAST, guest(PLAIN_A), 30);
+	assert_int_equal(flooded(f, PLAIN_A), P(PLAIN_B) | isolated);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_learns_and_forwards),
+		TEST(test_a_burst_is_in_order),
+		TEST(test_what_teaches_nothing),
+		TEST(test_transparent),
+		TEST(test_isolated),
+		TEST(test_port_that_left),
+		TEST(test_vlans),
+		TEST(test_priority_tag_gets_its_vlan),
+		TEST(test_floods_to),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,91 @@
+/* What a vhost-user device knows; shared by the files that make it up: device.c (life cycle),
+ * ring.c (starting and stopping queues), protocol.c and requests*.c (messages). Control thread. */
+#ifndef WEFT_VHOST_USER_DEVICE_STATE_H
+#define WEFT_VHOST_USER_DEVICE_STATE_H
+
+#include "vhost-user/connection.h"
+#include "vhost-user/device.h"
+#include "vhost-user/feature_bits.h"
+#include "vhost-user/protocol.h"
+#include "vhost-user/socket.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+
+struct event;
+
+enum ring_enable {
+	RING_ENABLE_UNSAID, /* no SET_VRING_ENABLE so far */
+	RING_DISABLED,
+	RING_ENABLED,
+};
+
+/* A queue, and what the frontend said of it. `vq` holds what is in force while it runs. */
+struct ring {
+	struct virtqueue vq;
+	uint32_t size; /* SET_VRING_NUM; 0: unknown */
+	bool addressed;
+	struct vhost_ring_address address; /* SET_VRING_ADDR, as given */
+	bool kicked;			   /* started by SET_VRING_KICK */
+	bool has_run;			   /* since then */
+	enum ring_enable enable;
+	bool unmapped_reported;
+	uint32_t heads_capacity; /* of vq.pending_heads */
+};
+
+/* What was negotiated on this connection. */
+struct session {
+	bool owned;	     /* SET_OWNER was seen */
+	bool features_asked; /* GET_FEATURES was seen */
+	bool features_set;   /* SET_FEATURES was seen */
+	bool enable_used;    /* any SET_VRING_ENABLE was seen */
+	enum vhost_frontend frontend;
+	uint64_t features;
+	uint64_t protocol_features;
+	uint8_t status;
+};
+
+struct vhost_device {
+	char *name;
+	uint16_t queue_pairs;
+	uint16_t mtu_offered;
+	struct event_base *loop;
+	struct vhost_device_callbacks callbacks;
+	void *owner;
+
+	struct vhost_socket *socket;
+	struct connection *connection;
+	struct session session;
+	struct guest_memory *memory;
+	struct dirty_log *log;
+	int log_fd;
+	int backend_fd;
+	struct event *backend_readable;
+	uint32_t ring_count;
+	struct ring *rings;
+	bool link;
+
+	uint16_t mtu; /* NET_SET_MTU */
+	uint64_t connects;
+	uint64_t disconnects;
+	uint64_t message_errors;
+	char last_error[256];
+	/* Log lines about misbehaviour: at most LOG_LINES in LOG_SECONDS. */
+	time_t log_window;
+	uint32_t log_lines;
+};
+
+static inline bool session_has(const struct session *session, enum vhost_protocol_feature feature)
+{
+	return (session->protocol_features & VHOST_BIT(feature)) != 0;
+}
+
+/* Notes an error of the frontend's or the guest's: for `show`, and a log line with the port's name
+ * unless there were too many of late. */
+void device_note_error(struct vhost_device *device, const char *text);
+
+/* Forgets the channel of SET_BACKEND_REQ_FD. */
+void device_close_backend_channel(struct vhost_device *device);
+
+#endif

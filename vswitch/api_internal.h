@@ -1,0 +1,20 @@
+/* Shared by the files of the API server (api*.c) and nobody else. Control thread. */
+#ifndef WEFT_VSWITCH_API_INTERNAL_H
+#define WEFT_VSWITCH_API_INTERNAL_H
+
+#include "vswitch/api.h"
+
+#include <jansson.h>
+
+/* Listens on a Unix socket, mode 0660, non-blocking, and puts its fd in *out. A stale socket is
+ * replaced; a live one (-EADDRINUSE) or a file (-EEXIST) is refused. 0 or -errno. */
+int api_path_listen(const char *path, int *out, struct error *error);
+
+/* Carries out one request and returns the whole answer as a new reference (NULL: no memory).
+ * *fd is one that came with it, or -1; a method that takes it over sets it to -1. */
+json_t *api_methods_call(struct vswitch *vswitch, json_t *request, int *fd);
+
+/* The answer to what is no request at all; `id` is borrowed and may be NULL. */
+json_t *api_methods_error(const char *text, json_t *id);
+
+#endif

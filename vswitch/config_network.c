@@ -1,0 +1,162 @@
+/* Reads a network, and the uplink that may come with it, from its YAML mapping (config.h). Control
+ * thread, weftd --check, fuzzer. */
+#include "vswitch/config_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define MAC_LIMIT_MAX (1u << 20)
+#define MAC_AGE_MAX   1000000u
+
+/* A network and the uplink that may come with it. */
+struct network_draft {
+	struct network_config network;
+	const struct config_node *uplink; /* NULL: none */
+	bool quota_given;
+};
+
+static const char *const mode_names[] = {
+	[CONFIG_MODE_BRIDGE] = "bridge",
+	[CONFIG_MODE_ISOLATED] = "isolated",
+	NULL,
+};
+
+const char *config_mode_name(enum config_mode mode)
+{
+	return mode_names[mode];
+}
+
+static int read_mode(const char *file, const struct config_node *value, void *out,
+		     struct error *error)
+{
+	struct network_draft *draft = out;
+	unsigned word;
+	int rc = config_node_word(file, value, mode_names, &word, error);
+
+	if (rc == 0)
+		draft->network.mode = (enum config_mode)word;
+	return rc;
+}
+
+static int read_transparent(const char *file, const struct config_node *value, void *out,
+			    struct error *error)
+{
+	struct network_draft *draft = out;
+
+	return config_node_bool(file, value, &draft->network.transparent, error);
+}
+
+static int read_uplink(const char *file, const struct config_node *value, void *out,
+		       struct error *error)
+{
+	struct network_draft *draft = out;
+
+	if (value->kind == CONFIG_SCALAR && strcmp(value->scalar, "none") == 0)
+		return 0;
+	if (value->kind != CONFIG_MAPPING)
+		return config_error(file, value, error,
+				    "is no uplink; allowed: none, or the mapping of a port such as "
+				    "{tap: NAME}");
+	draft->uplink = value;
+	return 0;
+}
+
+static int read_mac_number(const char *file, const struct config_node *value, uint64_t high,
+			   uint32_t *out, struct error *error)
+{
+	uint64_t n;
+	int rc = config_node_number(file, value, 1, high, &n, error);
+
+	if (rc == 0)
+		*out = (uint32_t)n;
+	return rc;
+}
+
+static int read_mac_limit(const char *file, const struct config_node *value, void *out,
+			  struct error *error)
+{
+	struct network_draft *draft = out;
+
+	return read_mac_number(file, value, MAC_LIMIT_MAX, &draft->network.mac_limit, error);
+}
+
+static int read_mac_quota(const char *file, const struct config_node *value, void *out,
+			  struct error *error)
+{
+	struct network_draft *draft = out;
+
+	draft->quota_given = true;
+	return read_mac_number(file, value, MAC_LIMIT_MAX, &draft->network.mac_quota, error);
+}
+
+static int read_mac_age(const char *file, const struct config_node *value, void *out,
+			struct error *error)
+{
+	struct network_draft *draft = out;
+
+	return read_mac_number(file, value, MAC_AGE_MAX, &draft->network.mac_age, error);
+}
+
+static int read_macs(const char *file, const struct config_node *value, void *out,
+		     struct error *error)
+{
+	static const struct config_key keys[] = {
+		{ "limit", read_mac_limit, false, "addresses in all" },
+		{ "quota", read_mac_quota, false, "addresses of one port" },
+		{ "age", read_mac_age, false, "seconds until a silent one is forgotten" },
+		{ NULL },
+	};
+	static const struct config_key *const tables[] = { keys };
+	struct network_draft *draft = out;
+	int rc = config_node_read(file, value, "'macs'", tables, 1, draft, error);
+
+	if (rc < 0)
+		return rc;
+	if (draft->network.mac_quota > draft->network.mac_limit) {
+		if (draft->quota_given)
+			return config_error(file, value, error,
+					    "the quota of one port, %u, is more than the limit of "
+					    "all; allowed: 1 to %u",
+					    draft->network.mac_quota, draft->network.mac_limit);
+		draft->network.mac_quota = draft->network.mac_limit;
+	}
+	return 0;
+}
+
+static const struct config_key network_keys[] = {
+	{ "mode", read_mode, true, "bridge or isolated" },
+	{ "transparent", read_transparent, false, "true: pass link-local control frames" },
+	{ "uplink", read_uplink, false, "none, or the keys of a port" },
+	{ "macs", read_macs, false, "bounds of the MAC table" },
+	{ NULL },
+};
+
+int config_read_network(const char *file, const struct config_node *node, const char *name,
+			struct network_config *network, struct port_config *uplink,
+			bool *has_uplink, struct error *error)
+{
+	static const struct config_key *const tables[] = { network_keys };
+	struct network_draft draft = {
+		.network = { .mac_limit = 65536, .mac_quota = 8192, .mac_age = 300 },
+	};
+	char what[64];
+	int rc;
+
+	*has_uplink = false;
+	rc = config_read_name(file, node, name, error);
+	if (rc < 0)
+		return rc;
+	snprintf(what, sizeof(what), "network '%s'", name);
+	snprintf(draft.network.name, sizeof(draft.network.name), "%s", name);
+	draft.network.line = node->line;
+	rc = config_node_read(file, node, what, tables, 1, &draft, error);
+	if (rc < 0)
+		return rc;
+	*network = draft.network;
+	if (draft.uplink == NULL)
+		return 0;
+	rc = config_read_uplink(file, draft.uplink, network, uplink, error);
+	if (rc == 0)
+		*has_uplink = true;
+	return rc;
+}

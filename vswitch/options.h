@@ -1,0 +1,12 @@
+/* The keys of port types whose options are read apart from the port itself. Immutable. */
+#ifndef WEFT_VSWITCH_OPTIONS_H
+#define WEFT_VSWITCH_OPTIONS_H
+
+#include "vswitch/config.h"
+#include "vswitch/config_node.h"
+
+/* vhost-user: its `keys` and `defaults` (struct port_type). */
+extern const struct config_key port_vhost_user_keys[];
+void port_vhost_user_defaults(struct port_config *config);
+
+#endif

@@ -1,0 +1,75 @@
+/* What a vhost-user port may say in the configuration: its table of keys, used by port_vhost_user.c
+ * through the port contract. Control thread, weftd --check, fuzzer. */
+#include "vswitch/options.h"
+
+#define MTU_MIN 68u /* RFC 791: what every IPv4 link carries */
+#define MTU_MAX 65535u
+
+static int read_path(const char *file, const struct config_node *value, void *out,
+		     struct error *error)
+{
+	struct port_config *port = out;
+
+	return config_node_text(file, value, port->options.vhost_user.path,
+				sizeof(port->options.vhost_user.path), error);
+}
+
+static int read_role(const char *file, const struct config_node *value, void *out,
+		     struct error *error)
+{
+	static const char *const words[] = {
+		[VHOST_ROLE_SERVER] = "server",
+		[VHOST_ROLE_CLIENT] = "client",
+		NULL,
+	};
+	struct port_config *port = out;
+	unsigned word;
+	int rc = config_node_word(file, value, words, &word, error);
+
+	if (rc == 0)
+		port->options.vhost_user.role = (enum vhost_role)word;
+	return rc;
+}
+
+static int read_queues(const char *file, const struct config_node *value, void *out,
+		       struct error *error)
+{
+	struct port_config *port = out;
+	uint64_t n;
+	int rc = config_node_number(file, value, 1, VHOST_QUEUE_PAIRS_MAX, &n, error);
+
+	if (rc == 0)
+		port->options.vhost_user.queues = (uint16_t)n;
+	return rc;
+}
+
+static int read_mtu(const char *file, const struct config_node *value, void *out,
+		    struct error *error)
+{
+	struct port_config *port = out;
+	uint64_t n;
+	int rc = config_node_number(file, value, MTU_MIN, MTU_MAX, &n, error);
+
+	if (rc == 0)
+		port->options.vhost_user.mtu = (uint16_t)n;
+	return rc;
+}
+
+#define FIELD(member)                                                                              \
+	.offset = offsetof(struct port_config, options.vhost_user.member),                         \
+	.size = sizeof(((struct port_config *)0)->options.vhost_user.member)
+
+const struct config_key port_vhost_user_keys[] = {
+	{ "vhost-user", read_path, true, "path of the Unix socket", FIELD(path),
+	  .unique = "socket" },
+	{ "role", read_role, false, "server (weftd listens) or client (it connects)", FIELD(role) },
+	{ "queues", read_queues, false, "queue pairs, 1 to 64", FIELD(queues) },
+	{ "mtu", read_mtu, false, "MTU offered to the guest, 68 to 65535", FIELD(mtu) },
+	{ NULL },
+};
+
+void port_vhost_user_defaults(struct port_config *config)
+{
+	config->options.vhost_user.role = VHOST_ROLE_SERVER;
+	config->options.vhost_user.queues = 1;
+}
