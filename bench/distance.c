@@ -1,6 +1,7 @@
 /* How far two cores are from each other: the time a cache line takes to go there and back, median
- * of many. Virtual cores move on the host, and all figures of a switch move with them; bench.py
- * runs this before and after each measurement. */
+ * of many, averaged over lines of several pages, since each line has its home in a part of the
+ * shared cache that may be near or far itself. Virtual cores move on the host, and all figures of a
+ * switch move with them; bench.py runs this before and after each measurement. */
 #include "bench/cycles.h"
 
 #include <pthread.h>
@@ -9,14 +10,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define SAMPLES	  200
-#define ROUNDS	  200 /* trips a sample */
-#define LAST_TRIP (SAMPLES * ROUNDS)
+#define LINES	4096 /* 256 KiB */
+#define STRIDE	67   /* lines between one measured and the next: another page, another home */
+#define HOMES	48
+#define SAMPLES 9  /* of each line */
+#define ROUNDS	20 /* trips a sample */
 
 static struct {
-	_Alignas(64) _Atomic unsigned ping;
-	_Alignas(128) _Atomic unsigned pong;
-} line;
+	_Alignas(64) _Atomic unsigned count;
+} lines[LINES];
+
+static _Atomic unsigned *line(int home)
+{
+	return &lines[home * STRIDE % LINES].count;
+}
 
 static void pin(int core)
 {
@@ -30,13 +37,16 @@ static void pin(int core)
 	}
 }
 
+/* Odd numbers go one way, even ones back. */
 static void *answer(void *core)
 {
 	pin(*(int *)core);
-	for (unsigned i = 1; i <= LAST_TRIP; i++) {
-		while (atomic_load_explicit(&line.ping, memory_order_acquire) != i)
-			;
-		atomic_store_explicit(&line.pong, i, memory_order_release);
+	for (int home = 0; home < HOMES; home++) {
+		for (unsigned i = 1; i < 2 * SAMPLES * ROUNDS; i += 2) {
+			while (atomic_load_explicit(line(home), memory_order_acquire) != i)
+				;
+			atomic_store_explicit(line(home), i + 1, memory_order_release);
+		}
 	}
 	return NULL;
 }
@@ -48,12 +58,30 @@ static int compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+/* Cycles of a round trip on one line. */
+static double measure_line(int home)
+{
+	double samples[SAMPLES];
+	unsigned i = 1;
+
+	for (int sample = 0; sample < SAMPLES; sample++) {
+		uint64_t start = cycles_now();
+
+		for (int round = 0; round < ROUNDS; round++, i += 2) {
+			atomic_store_explicit(line(home), i, memory_order_release);
+			while (atomic_load_explicit(line(home), memory_order_acquire) != i + 1)
+				;
+		}
+		samples[sample] = (double)(cycles_now() - start) / ROUNDS;
+	}
+	qsort(samples, SAMPLES, sizeof(samples[0]), compare);
+	return samples[SAMPLES / 2];
+}
+
 int main(int argc, char **argv)
 {
-	static double samples[SAMPLES];
-	double ns;
+	double ns, sum = 0;
 	int cores[2];
-	unsigned trip = 0;
 	pthread_t thread;
 
 	if (argc != 3) {
@@ -66,18 +94,9 @@ int main(int argc, char **argv)
 	pin(cores[0]);
 	if (pthread_create(&thread, NULL, answer, &cores[1]) != 0)
 		return 1;
-	for (int i = 0; i < SAMPLES; i++) {
-		uint64_t start = cycles_now();
-
-		for (int j = 0; j < ROUNDS; j++) {
-			atomic_store_explicit(&line.ping, ++trip, memory_order_release);
-			while (atomic_load_explicit(&line.pong, memory_order_acquire) != trip)
-				;
-		}
-		samples[i] = (double)(cycles_now() - start) * ns / ROUNDS;
-	}
+	for (int home = 0; home < HOMES; home++)
+		sum += measure_line(home);
 	pthread_join(thread, NULL);
-	qsort(samples, SAMPLES, sizeof(samples[0]), compare);
-	printf("%.1f\n", samples[SAMPLES / 2]);
+	printf("%.1f\n", sum / HOMES * ns);
 	return 0;
 }

@@ -209,7 +209,6 @@ static void print_result(const struct traffic *traffic, const struct measurement
 			 uint64_t first_ns)
 {
 	double frames = (double)result->received, cycles = traffic->cycles_per_second;
-	const struct generator_options *options = traffic->options;
 
 	printf("{\"mpps\": %.4f, \"gbps\": %.3f, \"seconds\": %.4f, \"received\": %lu,\n",
 	       frames / result->seconds / 1e6, (double)result->bytes * 8 / result->seconds / 1e9,
@@ -225,8 +224,7 @@ static void print_result(const struct traffic *traffic, const struct measurement
 	       ratio((double)result->busy_cycles, frames),
 	       ratio((double)result->batch_frames, (double)result->batches), result->kicks,
 	       result->processor_seconds / result->seconds, result->preemptions);
-	printf(" \"first_frame_ms\": %.3f, \"features\": \"0x%lx\"}\n",
-	       options->start_ns == 0 ? 0 : (double)(first_ns - options->start_ns) / 1e6,
+	printf(" \"first_frame_ns\": %lu, \"features\": \"0x%lx\"}\n", first_ns,
 	       traffic->sides[0].guest->features);
 }
 

@@ -185,11 +185,6 @@ static bool set_latency(struct generator_options *options, const char *value)
 	return true;
 }
 
-static bool set_start(struct generator_options *options, const char *value)
-{
-	return parse_number(value, 0, UINT64_MAX, &options->start_ns);
-}
-
 static const struct option_row rows[] = {
 	{ "socket", "PATH", "socket of a port; given twice, first the one that sends", set_socket },
 	{ "listen", NULL, "listen on the sockets: the backend is the client", set_listen },
@@ -212,7 +207,6 @@ static const struct option_row rows[] = {
 	{ "core", "N", "run there", set_core },
 	{ "event-idx", NULL, "negotiate event indices", set_event_idx },
 	{ "latency", NULL, "take the time of each frame, not of one in 16", set_latency },
-	{ "start", "NS", "monotonic time the backend was started at", set_start },
 };
 #define ROW_COUNT (sizeof(rows) / sizeof(rows[0]))
 

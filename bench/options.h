@@ -22,7 +22,6 @@ struct generator_options {
 	int core;
 	bool event_idx;
 	bool all_latencies;
-	uint64_t start_ns; /* CLOCK_MONOTONIC at which the backend was started */
 };
 
 /* Fills *options from the command line; on failure says why on stderr and returns -EINVAL. Prints
