@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "tests/lib/switch_traffic.h"
+#include "tests/unit/frame_check.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -214,10 +215,17 @@ static void with_wild_checksum(struct rig *rig)
 
 static void with_no_gso_size(struct rig *rig)
 {
-	send_header(
-	    rig,
-	    &(struct fake_header){
-		.flags = 1, .gso_type = 1, .gso_size = 0, .csum_start = 34, .csum_offset = 16 });
+	struct packet_plan plan = {
+		.version = 4, .protocol = IPPROTO_TCP, .payload = 1000, .gso_type = VNET_GSO_TCPV4
+	};
+	struct fake_header header = { 0 };
+	struct packet packet;
+
+	packet_build(&packet, &plan);
+	memcpy(&header, &packet.header, sizeof(header));
+	assert_return_code(fake_guest_send(rig->a, 0, &header, packet.bytes, packet.length), 0);
+	traffic_settle(rig->a);
+	packet_free(&packet);
 }
 
 static void with_ufo(struct rig *rig)
