@@ -68,6 +68,11 @@ void vswitch_destroy(struct vswitch *vswitch);
 int vswitch_apply(struct vswitch *vswitch, const char *file, const struct config *wanted,
 		  struct error *error);
 
+/* Open taps that were given (inherited, or passed over the API) belong to the running
+ * configuration, which may open the port from them again; closes those of `from` that `to` (NULL:
+ * empty) has no more. */
+void vswitch_close_given(const struct config *from, const struct config *to);
+
 /* What apply would do, one line each: "+ port vm1", "- network lab", "~ port vm2 (vlan)"; a JSON
  * array of objects {action: add|remove|change, kind, name, keys: [...]}. */
 json_t *vswitch_diff(const struct vswitch *vswitch, const struct config *wanted);

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* A move from one configuration to another: what it works with, and what it leaves to be done after
  * its publication. */
@@ -305,6 +306,26 @@ static int move_to(struct vswitch *vswitch, const struct config *wanted, struct 
 	return result;
 }
 
+static bool has_given(const struct config *config, int fd)
+{
+	for (uint32_t i = 0; i < config->port_count; i++) {
+		if (config->ports[i].type == &port_tap && config->ports[i].options.tap.fd == fd)
+			return true;
+	}
+	return false;
+}
+
+void vswitch_close_given(const struct config *from, const struct config *to)
+{
+	for (uint32_t i = 0; i < from->port_count; i++) {
+		const struct port_config *port = &from->ports[i];
+
+		if (port->type == &port_tap && port->options.tap.fd >= 0 &&
+		    (to == NULL || !has_given(to, port->options.tap.fd)))
+			close(port->options.tap.fd);
+	}
+}
+
 /* What a running weftd cannot change: refused when it is given and differs. */
 static int check_fixed(const struct vswitch *vswitch, const char *file, const struct config *wanted,
 		       struct error *error)
@@ -348,6 +369,7 @@ int vswitch_apply(struct vswitch *vswitch, const char *file, const struct config
 		config_clear(&next);
 		return result;
 	}
+	vswitch_close_given(&vswitch->config, &next);
 	config_clear(&vswitch->config);
 	vswitch->config = next;
 	return 0;
