@@ -14,12 +14,55 @@
 #include <string.h>
 #include <unistd.h>
 
-/* What a move from one configuration to another leaves to be done after its publication. */
+/* A move from one configuration to another: what it works with, and what it leaves to be done after
+ * its publication. */
 struct move {
+	const struct config *wanted;
+	const struct port_config **by_name;    /* wanted->ports, sorted */
 	bool changed;			       /* there is something to publish */
 	bool edited[CONFIG_PORTS_MAX];	       /* by port index */
 	struct network *old[CONFIG_PORTS_MAX]; /* replaced or dropped; workers may be in them */
 };
+
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp((*(const struct port_config *const *)a)->name,
+		      (*(const struct port_config *const *)b)->name);
+}
+
+static struct move *move_create(const struct config *wanted)
+{
+	struct move *move = calloc(1, sizeof(*move));
+
+	if (move == NULL)
+		return NULL;
+	move->wanted = wanted;
+	move->by_name = calloc(wanted->port_count + 1u, sizeof(const struct port_config *));
+	if (move->by_name == NULL) {
+		free(move);
+		return NULL;
+	}
+	for (uint32_t i = 0; i < wanted->port_count; i++)
+		move->by_name[i] = &wanted->ports[i];
+	qsort(move->by_name, wanted->port_count, sizeof(const struct port_config *), compare_names);
+	return move;
+}
+
+static void move_destroy(struct move *move)
+{
+	free(move->by_name);
+	free(move);
+}
+
+/* What is wanted of this port; NULL: that it goes. */
+static const struct port_config *move_find(const struct move *move, const struct port *port)
+{
+	const struct port_config *key = &port->config, *const * found;
+
+	found = bsearch(&key, move->by_name, move->wanted->port_count,
+			sizeof(const struct port_config *), compare_names);
+	return found != NULL ? *found : NULL;
+}
 
 static struct port *port_create(struct vswitch *vswitch, const struct port_config *config)
 {
@@ -87,9 +130,9 @@ static void forget_macs(struct vswitch *vswitch, const struct port *port)
 		mac_table_flush_port(network->macs, port->index);
 }
 
-/* Takes every port out that `wanted` does not keep as it is: first from the workers' sight, then
+/* Takes every port out that is not wanted as it is: first from the workers' sight, then
  * closes them. */
-static int close_ports(struct vswitch *vswitch, const struct config *wanted)
+static int close_ports(struct vswitch *vswitch, const struct move *move)
 {
 	struct port **gone = calloc(vswitch->port_limit + 1u, sizeof(*gone));
 	uint32_t count = 0;
@@ -100,7 +143,7 @@ static int close_ports(struct vswitch *vswitch, const struct config *wanted)
 	for (uint16_t i = 0; i < vswitch->port_limit; i++) {
 		struct port *port = vswitch->ports[i];
 
-		if (port == NULL || port_stays(port, config_find_port(wanted, port->name)))
+		if (port == NULL || port_stays(port, move_find(move, port)))
 			continue;
 		gone[count++] = port;
 		vswitch->ports[i] = NULL;
@@ -120,20 +163,26 @@ static int close_ports(struct vswitch *vswitch, const struct config *wanted)
 	return result;
 }
 
-static int open_ports(struct vswitch *vswitch, const struct config *wanted, struct move *move,
-		      struct error *error)
+static int open_ports(struct vswitch *vswitch, struct move *move, struct error *error)
 {
-	for (uint32_t i = 0; i < wanted->port_count; i++) {
-		int result;
+	const struct config *wanted = move->wanted;
+	bool *there = calloc(wanted->port_count + 1u, sizeof(*there));
+	int result = 0;
 
-		if (vswitch_find_port(vswitch, wanted->ports[i].name) != NULL)
+	if (there == NULL)
+		return error_set(error, ENOMEM, "out of memory");
+	for (uint16_t i = 0; i < vswitch->port_limit; i++) {
+		if (vswitch->ports[i] != NULL)
+			there[move_find(move, vswitch->ports[i]) - wanted->ports] = true;
+	}
+	for (uint32_t i = 0; i < wanted->port_count && result == 0; i++) {
+		if (there[i])
 			continue;
 		result = port_open(vswitch, &wanted->ports[i], error);
-		if (result != 0)
-			return result;
-		move->changed = true;
+		move->changed |= result == 0;
 	}
-	return 0;
+	free(there);
+	return result;
 }
 
 static bool same_table(const struct network_config *a, const struct network_config *b)
@@ -142,9 +191,10 @@ static bool same_table(const struct network_config *a, const struct network_conf
 }
 
 /* Makes missing networks, and fresh ones in place of those whose MAC table changes its size. */
-static int make_networks(struct vswitch *vswitch, const struct config *wanted, struct move *move,
-			 struct error *error)
+static int make_networks(struct vswitch *vswitch, struct move *move, struct error *error)
 {
+	const struct config *wanted = move->wanted;
+
 	for (uint32_t i = 0; i < wanted->network_count; i++) {
 		const struct network_config *config = &wanted->networks[i];
 		struct network *network = vswitch_find_network(vswitch, config->name);
@@ -181,12 +231,13 @@ static int make_networks(struct vswitch *vswitch, const struct config *wanted, s
 }
 
 /* Takes networks out of the table that nobody wants any more. */
-static void drop_networks(struct vswitch *vswitch, const struct config *wanted, struct move *move)
+static void drop_networks(struct vswitch *vswitch, struct move *move)
 {
 	for (uint16_t i = 0; i < vswitch->network_limit; i++) {
 		struct network *network = vswitch->networks[i];
 
-		if (network == NULL || config_find_network(wanted, network->config.name) != NULL)
+		if (network == NULL ||
+		    config_find_network(move->wanted, network->config.name) != NULL)
 			continue;
 		move->old[i] = network;
 		move->changed = true;
@@ -195,12 +246,11 @@ static void drop_networks(struct vswitch *vswitch, const struct config *wanted, 
 }
 
 /* Ports that stay open take over what changed around them. */
-static void edit_ports(struct vswitch *vswitch, const struct config *wanted, struct move *move)
+static void edit_ports(struct vswitch *vswitch, struct move *move)
 {
 	for (uint16_t i = 0; i < vswitch->port_limit; i++) {
 		struct port *port = vswitch->ports[i];
-		const struct port_config *config =
-		    port != NULL ? config_find_port(wanted, port->name) : NULL;
+		const struct port_config *config = port != NULL ? move_find(move, port) : NULL;
 
 		if (config == NULL || port_config_equal(config, &port->config))
 			continue;
@@ -227,32 +277,32 @@ static void forget_edited(struct vswitch *vswitch, const struct move *move)
 /* Brings the tables to `wanted`. On error they are in between, and the caller goes back. */
 static int move_to(struct vswitch *vswitch, const struct config *wanted, struct error *error)
 {
-	struct move *move = calloc(1, sizeof(*move));
+	struct move *move = move_create(wanted);
 	int result;
 
 	if (move == NULL)
 		return error_set(error, ENOMEM, "out of memory");
-	result = close_ports(vswitch, wanted);
+	result = close_ports(vswitch, move);
 	if (result != 0)
 		error_set(error, -result, "out of memory");
 	else
-		result = open_ports(vswitch, wanted, move, error);
+		result = open_ports(vswitch, move, error);
 	if (result == 0)
-		result = make_networks(vswitch, wanted, move, error);
+		result = make_networks(vswitch, move, error);
 	if (result == 0) {
-		drop_networks(vswitch, wanted, move);
-		edit_ports(vswitch, wanted, move);
+		drop_networks(vswitch, move);
+		edit_ports(vswitch, move);
 	}
 	/* On error too: the workers must leave what is about to be freed. */
 	if (move->changed && vswitch_publish(vswitch) != 0) {
 		log_error("out of memory while publishing; replaced networks are kept");
-		free(move);
+		move_destroy(move);
 		return result != 0 ? result : error_set(error, ENOMEM, "out of memory");
 	}
 	forget_edited(vswitch, move);
 	for (uint32_t i = 0; i < CONFIG_PORTS_MAX; i++)
 		network_free(move->old[i]);
-	free(move);
+	move_destroy(move);
 	return result;
 }
 
