@@ -133,14 +133,60 @@ static uint64_t now(void)
 	return __rdtscp(&core);
 }
 
+enum phase { FROM_GUEST, TO_GUEST, DONE, DRIVERS, PHASES };
+
+static int compare(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Cycles for each frame of the median burst. */
+static double median(uint64_t *cycles, uint32_t rounds)
+{
+	qsort(cycles, rounds, sizeof(*cycles), compare);
+	return (double)cycles[rounds / 2] / BURST;
+}
+
+/* One burst from a to b; false when not all of it arrived. */
+static bool run_burst(struct side *a, struct side *b, uint32_t step, struct burst *burst,
+		      struct port_counters *counters, uint64_t cycles[PHASES])
+{
+	struct frame *frames[BURST_FRAMES];
+	uint64_t times[6];
+	uint32_t sent;
+
+	for (uint32_t i = 0; i < BURST_FRAMES; i++)
+		frames[i] = &burst->frames[i];
+	times[0] = now();
+	side_offer(a, BURST, step);
+	times[1] = now();
+	burst_reset(burst);
+	virtqueue_from_guest(&a->vq, burst, counters);
+	times[2] = now();
+	sent = virtqueue_to_guest(&b->vq, frames, burst->count, counters);
+	times[3] = now();
+	virtqueue_from_guest_done(&a->vq);
+	times[4] = now();
+	side_take(a);
+	side_take(b);
+	side_offer(b, burst->count, 1);
+	times[5] = now();
+	cycles[FROM_GUEST] = times[2] - times[1];
+	cycles[TO_GUEST] = times[3] - times[2];
+	cycles[DONE] = times[4] - times[3];
+	cycles[DRIVERS] = times[1] - times[0] + times[5] - times[4];
+	return sent == BURST;
+}
+
 static void measure(enum layout layout, uint32_t length, uint32_t rounds)
 {
 	static struct side a, b;
 	struct burst *burst = burst_create();
 	struct port_counters *counters = aligned_alloc(64, sizeof(*counters));
-	struct frame *frames[BURST_FRAMES];
-	uint64_t from = 0, to = 0, done = 0, drivers = 0, moved = 0;
-	uint32_t step = layout == HEADER_APART ? 2 : 1;
+	uint64_t *cycles[PHASES];
+	double result[PHASES];
 
 	if (burst == NULL || counters == NULL)
 		exit(1);
@@ -150,37 +196,29 @@ static void measure(enum layout layout, uint32_t length, uint32_t rounds)
 	side_fill(&a, layout, HEADER + length, 0);
 	side_fill(&b, ONE_BUFFER, BUFFER, 2);
 	side_offer(&b, RING_SIZE, 1);
-	for (uint32_t i = 0; i < BURST_FRAMES; i++)
-		frames[i] = &burst->frames[i];
-	for (uint32_t round = 0; round < rounds + rounds / 10; round++) {
-		uint64_t t0, t1, t2, t3, t4, t5;
+	for (int phase = 0; phase < PHASES; phase++) {
+		cycles[phase] = calloc(rounds, sizeof(*cycles[phase]));
+		if (cycles[phase] == NULL)
+			exit(1);
+	}
+	for (uint32_t round = 0; round < rounds; round++) {
+		uint64_t each[PHASES];
 
-		if (round == rounds / 10)
-			from = to = done = drivers = moved = 0;
-		t0 = now();
-		side_offer(&a, BURST, step);
-		t1 = now();
-		burst_reset(burst);
-		virtqueue_from_guest(&a.vq, burst, counters);
-		t2 = now();
-		moved += virtqueue_to_guest(&b.vq, frames, burst->count, counters);
-		t3 = now();
-		virtqueue_from_guest_done(&a.vq);
-		t4 = now();
-		side_take(&a);
-		side_take(&b);
-		side_offer(&b, burst->count, 1);
-		t5 = now();
-		from += t2 - t1;
-		to += t3 - t2;
-		done += t4 - t3;
-		drivers += t1 - t0 + t5 - t4;
+		if (!run_burst(&a, &b, layout == HEADER_APART ? 2 : 1, burst, counters, each)) {
+			fprintf(stderr, "bench_virtqueue: frames were lost\n");
+			exit(1);
+		}
+		for (int phase = 0; phase < PHASES; phase++)
+			cycles[phase][round] = each[phase];
+	}
+	for (int phase = 0; phase < PHASES; phase++) {
+		result[phase] = median(cycles[phase], rounds);
+		free(cycles[phase]);
 	}
 	printf("%-12s %5u bytes: %6.1f from_guest + %6.1f to_guest + %5.1f done = %6.1f cycles; "
 	       "drivers %5.1f\n",
-	       layout_names[layout], length, (double)from / (double)moved,
-	       (double)to / (double)moved, (double)done / (double)moved,
-	       (double)(from + to + done) / (double)moved, (double)drivers / (double)moved);
+	       layout_names[layout], length, result[FROM_GUEST], result[TO_GUEST], result[DONE],
+	       result[FROM_GUEST] + result[TO_GUEST] + result[DONE], result[DRIVERS]);
 	virtqueue_release(&a.vq);
 	virtqueue_release(&b.vq);
 	munmap(a.host, MEMORY);

@@ -9,6 +9,7 @@
 #define CELL_MAX    256
 #define COLUMNS_MAX 24
 #define WIDTH	    80
+#define DEPTH_MAX   8
 
 static const json_t *look_up(const json_t *object, const char *path)
 {
@@ -154,18 +155,26 @@ static void print_objects(const json_t *array, const char *indent)
 	print_rows(array, columns, indent);
 }
 
-/* One line "packets 10, bytes 900" for an object of scalars; false when it is none. */
-static bool print_flat(json_t *object)
+static bool is_flat(json_t *object)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach(object, key, value) {
+		if (json_is_object(value) && json_object_size(value) > 0)
+			return false;
+	}
+	return true;
+}
+
+/* One line "packets 10, bytes 900" for an object of scalars. */
+static void print_flat(json_t *object)
 {
 	char cell[CELL_MAX];
 	const char *key;
 	json_t *value;
 	bool first = true;
 
-	json_object_foreach(object, key, value) {
-		if (json_is_object(value) && json_object_size(value) > 0)
-			return false;
-	}
 	json_object_foreach(object, key, value) {
 		if (json_is_object(value)) /* empty */
 			continue;
@@ -174,7 +183,6 @@ static bool print_flat(json_t *object)
 		first = false;
 	}
 	printf("%s\n", first ? "-" : "");
-	return true;
 }
 
 static void print_indented(json_t *object, int depth)
@@ -195,16 +203,19 @@ static void print_indented(json_t *object, int depth)
 			print_objects(value, indent);
 			continue;
 		}
+		if (json_is_object(value) && !is_flat(value) && depth < DEPTH_MAX) {
+			printf("%*s%s:\n", 2 * depth, "", key);
+			print_indented(value, depth + 1);
+			continue;
+		}
 		printf("%*s%s:%*s", 2 * depth, "", key, width - (int)strlen(key) + 1, "");
 		if (json_is_array(value)) {
 			print_words(value, 2 * depth + width + 2);
-		} else if (!json_is_object(value)) {
+		} else if (json_is_object(value)) {
+			print_flat(value);
+		} else {
 			print_cell(value, cell);
 			printf("%s\n", cell);
-		} else if (!print_flat(value)) {
-			printf("\n");
-			if (depth < 8)
-				print_indented(value, depth + 1);
 		}
 	}
 }

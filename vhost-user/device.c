@@ -87,7 +87,7 @@ void vhost_device_destroy(struct vhost_device *device)
 		device_disconnect(device);
 	vhost_socket_destroy(device->socket);
 	for (uint32_t i = 0; i < device->ring_count; i++)
-		free(device->rings[i].vq.pending_heads);
+		virtqueue_release(&device->rings[i].vq);
 	free(device->rings);
 	free(device->name);
 	free(device);

@@ -61,8 +61,10 @@ void vhost_device_destroy(struct vhost_device *device);
 struct virtqueue *vhost_device_queue(struct vhost_device *device, uint32_t index);
 uint32_t vhost_device_queue_count(const struct vhost_device *device);
 
-/* Looks for truncated guest memory after the fault eventfd fired; takes the connection down with
- * the reason "guest memory truncated by the frontend". */
+/* Looks for truncated guest memory and dirty logs after the fault eventfd fired: takes the
+ * connection down with the reason "guest memory truncated by the frontend". Looks for rings that
+ * workers found broken, too: stops each, notes why, and tells the frontend through the error fd;
+ * workers cannot say so themselves, so this wants to be called about once a second. */
 void vhost_device_check_faults(struct vhost_device *device);
 
 /* For `show`: a snapshot of the device's state. Strings are static or owned by the device. */

@@ -31,7 +31,6 @@ struct ring {
 	bool has_run;			   /* since then */
 	enum ring_enable enable;
 	bool unmapped_reported;
-	uint32_t heads_capacity; /* of vq.pending_heads */
 };
 
 /* What was negotiated on this connection. */

@@ -10,7 +10,7 @@
 
 static inline void net_copy(uint8_t *to, const uint8_t *from, uint32_t length)
 {
-	if (length >= 64) {
+	if (length > 64) {
 		if (length > NET_COPY_INLINE) {
 			memcpy(to, from, length);
 			return;
@@ -19,10 +19,10 @@ static inline void net_copy(uint8_t *to, const uint8_t *from, uint32_t length)
 		if (length > 128)
 			memcpy(to + 64, from + 64, 64);
 		memcpy(to + length - 64, from + length - 64, 64);
-	} else if (length >= 32) {
+	} else if (length > 32) {
 		memcpy(to, from, 32);
 		memcpy(to + length - 32, from + length - 32, 32);
-	} else if (length >= 16) {
+	} else if (length > 16) {
 		memcpy(to, from, 16);
 		memcpy(to + length - 16, from + length - 16, 16);
 	} else if (length >= 8) {

@@ -14,7 +14,6 @@
 /* Results: an enum drop_reason, or one of these. */
 #define NET_TAKEN   ((uint32_t)DROP_COUNT)     /* done, or go on */
 #define NET_NO_ROOM ((uint32_t)DROP_COUNT + 1) /* the burst's segment list is full */
-#define NET_GENERIC ((uint32_t)DROP_COUNT + 2) /* not a case of the short way */
 
 /* One queue's visit to one burst. */
 struct net_from_guest {
@@ -70,9 +69,9 @@ static inline uint32_t net_from_guest_commit(struct net_from_guest *net,
 }
 
 /* The short way for a chain that is one buffer, header and frame in one region: as add and finish.
- * NET_GENERIC for all else, bad chains too: then nothing was done. */
-static inline uint32_t net_from_guest_single(struct net_from_guest *net, uint64_t address,
-					     uint32_t length)
+ * False for all else, bad chains too: then the burst is as it was. */
+static inline bool net_from_guest_single(struct net_from_guest *net, uint64_t address,
+					 uint32_t length)
 {
 	struct burst *burst = net->burst;
 	uint32_t frame_length = length - net->header_size;
@@ -82,15 +81,15 @@ static inline uint32_t net_from_guest_single(struct net_from_guest *net, uint64_
 
 	/* One comparison for too short (it wraps) and too long. */
 	if (frame_length - FRAME_LENGTH_MIN > FRAME_LENGTH_MAX - FRAME_LENGTH_MIN)
-		return NET_GENERIC;
+		return false;
 	host = guest_window_span(&net->window, address, length);
 	if (host == NULL)
-		return NET_GENERIC;
+		return false;
 	memcpy(&header, host, VNET_HEADER_LEGACY); /* num_buffers says nothing in this direction */
 	host += net->header_size;
 	if (frame_length > FRAME_HEAD_MAX) {
 		if (burst->segment_count == BURST_SEGMENTS)
-			return NET_GENERIC;
+			return false;
 		rest = 1;
 		burst->segments[burst->segment_count].base = host + FRAME_HEAD_MAX;
 		burst->segments[burst->segment_count].length = frame_length - FRAME_HEAD_MAX;
@@ -98,7 +97,7 @@ static inline uint32_t net_from_guest_single(struct net_from_guest *net, uint64_
 	} else {
 		net_copy(burst_head(burst, burst->count), host, frame_length);
 	}
-	return net_from_guest_commit(net, &header, frame_length, rest);
+	return net_from_guest_commit(net, &header, frame_length, rest) == NET_TAKEN;
 }
 
 #endif

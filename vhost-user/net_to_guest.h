@@ -48,7 +48,6 @@ static inline bool net_to_guest_single(struct net_to_guest *net, const struct fr
 				       uint64_t address, uint32_t length)
 {
 	uint32_t wanted = net->header_size + frame->length;
-	struct vnet_header header;
 	uint8_t *host;
 
 	if (length < wanted)
@@ -56,14 +55,22 @@ static inline bool net_to_guest_single(struct net_to_guest *net, const struct fr
 	host = guest_window_span(&net->window, address, wanted);
 	if (host == NULL)
 		return false;
-	if ((frame->flags | frame->gso) != 0)
+	if ((frame->flags | frame->gso) != 0) {
+		struct vnet_header header;
+
 		vnet_header_from_frame(frame, &header);
-	else
-		header = (struct vnet_header){ .num_buffers = 1 };
-	if (net->header_size == VNET_HEADER_SIZE)
-		memcpy(host, &header, VNET_HEADER_SIZE);
-	else
-		memcpy(host, &header, VNET_HEADER_LEGACY);
+		memcpy(host, &header, net->header_size);
+	} else {
+		/* All zero but for num_buffers: two stores of constants. */
+		const uint64_t first = 0;
+		const uint32_t last = 1u << 16;
+
+		memcpy(host, &first, sizeof(first));
+		if (net->header_size == VNET_HEADER_SIZE)
+			memcpy(host + sizeof(first), &last, sizeof(last));
+		else
+			memcpy(host + sizeof(first), &last, VNET_HEADER_LEGACY - sizeof(first));
+	}
 	host += net->header_size;
 	net_copy(host, frame->head, frame->head_length);
 	if (frame->segment_count > 0)

@@ -84,7 +84,7 @@ static const struct request_rule rules[VHOST_REQUEST_LIMIT] = {
 	R(GET_PROTOCOL_FEATURES, get_protocol_features, NOTHING, NONE,        NONE,   NONE,  OWN,      0),
 	R(SET_PROTOCOL_FEATURES, set_protocol_features, NUMBER,  NONE,        NONE,   NONE,  IF_ASKED, 0),
 	R(GET_QUEUE_NUM,         get_queue_num,         NOTHING, NONE,        NONE,   NONE,  OWN,      0),
-	R(SET_VRING_ENABLE,      set_vring_enable,      STATE,   NONE,        NUMBER, QUEUE, IF_ASKED, 0),
+	R(SET_VRING_ENABLE,      set_vring_enable,      STATE,   NONE,        NUMBER, NONE,  IF_ASKED, 0),
 	R(SEND_RARP,             send_rarp,             NUMBER,  NONE,        NONE,   NONE,  IF_ASKED, 0),
 	R(NET_SET_MTU,           net_set_mtu,           NUMBER,  NONE,        NONE,   NONE,  IF_ASKED, 0),
 	R(SET_BACKEND_REQ_FD,    set_backend_req_fd,    NOTHING, ONE,         NONE,   NONE,  IF_ASKED, 0),

@@ -144,15 +144,18 @@ VHOST_HANDLER(set_vring_err)
 	return 0;
 }
 
-/* May come before everything else (QEMU). */
+/* May come before everything else (QEMU), and again while the ring runs: only a change stops it. */
 VHOST_HANDLER(set_vring_enable)
 {
 	struct ring *ring = state_ring(device, message);
+	uint32_t number = message->payload.state.number;
 
-	if (message->payload.state.number > 1)
+	if (number > 1)
 		return error_set(error, EINVAL, "queue %u: neither on nor off: %u", ring->vq.index,
-				 message->payload.state.number);
+				 number);
 	device->session.enable_used = true;
-	ring->enable = message->payload.state.number == 1 ? RING_ENABLED : RING_DISABLED;
+	ring->enable = number == 1 ? RING_ENABLED : RING_DISABLED;
+	if (ring->enable == RING_DISABLED)
+		rings_stop(device, ring->vq.index, 1);
 	return 0;
 }

@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 static bool ring_can_run(const struct vhost_device *device, const struct ring *ring);
 static void ring_start(struct vhost_device *device, struct ring *ring);
@@ -162,8 +161,9 @@ static bool ring_is_running(const struct ring *ring)
 }
 
 /* Vhost-user, "Ring states": a ring starts disabled where VHOST_USER_F_PROTOCOL_FEATURES was
- * acknowledged. Frontends that are a driver themselves may acknowledge it and yet never enable a
- * ring (User Mode Linux). */
+ * acknowledged. User Mode Linux acknowledges it and yet enables no ring; it is a driver right
+ * behind the socket, and knows nothing of the protocol feature MQ, without which network backends
+ * have always taken rings as enabled ("Multiple queue support"). */
 static bool ring_is_enabled(const struct vhost_device *device, const struct ring *ring)
 {
 	const struct session *session = &device->session;
@@ -172,7 +172,8 @@ static bool ring_is_enabled(const struct vhost_device *device, const struct ring
 		return ring->enable == RING_ENABLED;
 	if ((session->features & VHOST_BIT(VHOST_F_PROTOCOL_FEATURES)) == 0)
 		return true;
-	return session->frontend == VHOST_FRONTEND_DRIVER && !session->enable_used;
+	return session->frontend == VHOST_FRONTEND_DRIVER && !session->enable_used &&
+	       !session_has(session, VHOST_PROTOCOL_F_MQ);
 }
 
 static bool ring_can_run(const struct vhost_device *device, const struct ring *ring)
@@ -182,20 +183,6 @@ static bool ring_can_run(const struct vhost_device *device, const struct ring *r
 	       ring_is_enabled(device, ring) && atomic_load(&ring->vq.fault) == VIRTQUEUE_OK;
 }
 
-static bool ring_make_room(struct ring *ring)
-{
-	uint16_t *heads;
-
-	if (ring->heads_capacity >= ring->size)
-		return true;
-	heads = realloc(ring->vq.pending_heads, ring->size * sizeof(*heads));
-	if (heads == NULL)
-		return false;
-	ring->vq.pending_heads = heads;
-	ring->heads_capacity = ring->size;
-	return true;
-}
-
 static void ring_start(struct vhost_device *device, struct ring *ring)
 {
 	uint64_t features = device->session.features;
@@ -203,7 +190,8 @@ static void ring_start(struct vhost_device *device, struct ring *ring)
 	struct ring_parts parts;
 	char text[96];
 
-	if (!ring_locate(device, ring, &parts) || !ring_make_room(ring)) {
+	vq->size = (uint16_t)ring->size;
+	if (!ring_locate(device, ring, &parts) || virtqueue_prepare(vq) != 0) {
 		/* It starts when memory comes that holds it. */
 		if (!ring->unmapped_reported) {
 			snprintf(text, sizeof(text), "queue %u lies in no memory region",
@@ -216,7 +204,6 @@ static void ring_start(struct vhost_device *device, struct ring *ring)
 	ring->unmapped_reported = false;
 	vhost_features_apply(features, vq);
 	vq->ops = &virtqueue_split_ops;
-	vq->size = (uint16_t)ring->size;
 	vq->memory = device->memory;
 	vq->log = (features & VHOST_BIT(VHOST_F_LOG_ALL)) != 0 ? device->log : NULL;
 	vq->log_used = (ring->address.flags & VHOST_VRING_FLAG_LOG) != 0;
@@ -224,8 +211,6 @@ static void ring_start(struct vhost_device *device, struct ring *ring)
 	vq->descriptors = parts.descriptors;
 	vq->available = parts.available;
 	vq->used = parts.used;
-	vq->signalled_valid = false;
-	vq->pending = 0;
 	virtqueue_split_resume(vq);
 	ring->has_run = true;
 	/* An interrupt may have been lost with whoever served this ring before. */

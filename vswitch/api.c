@@ -46,6 +46,7 @@ struct api {
 	struct event_base *loop;
 	struct vswitch *vswitch;
 	struct event *accept_event;
+	struct event *pause_event; /* accepts again, after a want of file descriptors */
 	int fd;
 	char path[CONFIG_SOCKET_MAX + 1];
 	dev_t device; /* of our socket, to remove no other's */
@@ -55,6 +56,7 @@ struct api {
 
 static void client_close(struct client *client);
 static void on_accept(evutil_socket_t fd, short what, void *argument);
+static void on_pause_end(evutil_socket_t fd, short what, void *argument);
 static void on_readable(evutil_socket_t fd, short what, void *argument);
 static void on_writable(evutil_socket_t fd, short what, void *argument);
 
@@ -79,7 +81,9 @@ int api_create(struct event_base *loop, struct vswitch *vswitch, const char *pat
 		api->inode = st.st_ino;
 	}
 	api->accept_event = event_new(loop, api->fd, EV_READ | EV_PERSIST, on_accept, api);
-	if (api->accept_event == NULL || event_add(api->accept_event, NULL) < 0) {
+	api->pause_event = evtimer_new(loop, on_pause_end, api);
+	if (api->accept_event == NULL || api->pause_event == NULL ||
+	    event_add(api->accept_event, NULL) < 0) {
 		rc = error_set(error, ENOMEM, "API socket: out of memory");
 		goto fail;
 	}
@@ -101,6 +105,8 @@ void api_destroy(struct api *api)
 			client_close(api->clients[i]);
 	if (api->accept_event != NULL)
 		event_free(api->accept_event);
+	if (api->pause_event != NULL)
+		event_free(api->pause_event);
 	if (api->fd >= 0) {
 		close(api->fd);
 		if (api->inode != 0 && lstat(api->path, &st) == 0 && st.st_dev == api->device &&
@@ -154,11 +160,17 @@ static void on_accept(evutil_socket_t listening, short what, void *argument)
 	struct api *api = argument;
 	int fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-	if (fd < 0) {
-		if (errno == EMFILE || errno == ENFILE)
-			log_warning("API: cannot accept a client: %s", strerror(errno));
-		return;
+	if (fd < 0 && errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+		/* Out of descriptors or memory: the client stays in the queue, and would wake us
+		 * again at once. */
+		const struct timeval pause = { .tv_sec = 1 };
+
+		log_warning("API: cannot accept a client: %s", strerror(errno));
+		if (event_add(api->pause_event, &pause) == 0)
+			event_del(api->accept_event);
 	}
+	if (fd < 0)
+		return;
 	for (unsigned i = 0; i < CLIENTS_MAX; i++)
 		if (api->clients[i] == NULL) {
 			client_open(api, i, fd);
@@ -166,6 +178,13 @@ static void on_accept(evutil_socket_t listening, short what, void *argument)
 		}
 	(void)!send(fd, full, sizeof(full) - 1, MSG_NOSIGNAL);
 	close(fd);
+}
+
+static void on_pause_end(evutil_socket_t fd, short what, void *argument)
+{
+	struct api *api = argument;
+
+	event_add(api->accept_event, NULL);
 }
 
 /* Sends what it can. True when nothing is left; false when the client waits for the socket, or is
@@ -241,7 +260,7 @@ static bool client_request(struct client *client, const char *line, size_t lengt
 		client->closing = true; /* who knows where the next request starts */
 	} else {
 		id = json_object_get(request, "id");
-		answer = api_methods_call(client->api->vswitch, request, &fd);
+		answer = api_methods_call(client->api->vswitch, request, fd);
 	}
 	good = client_answer(client, answer, id);
 	json_decref(request);

@@ -11,8 +11,8 @@
 int api_path_listen(const char *path, int *out, struct error *error);
 
 /* Carries out one request and returns the whole answer as a new reference (NULL: no memory).
- * *fd is one that came with it, or -1; a method that takes it over sets it to -1. */
-json_t *api_methods_call(struct vswitch *vswitch, json_t *request, int *fd);
+ * fd is one that came with it, or -1; it stays the caller's. */
+json_t *api_methods_call(struct vswitch *vswitch, json_t *request, int fd);
 
 /* The answer to what is no request at all; `id` is borrowed and may be NULL. */
 json_t *api_methods_error(const char *text, json_t *id);

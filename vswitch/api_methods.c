@@ -7,8 +7,10 @@
 #include "vswitch/switch.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define QEMU_PORTS_MAX 32u
 #define QEMU_MEMORY    "512M"
@@ -16,7 +18,7 @@
 struct method {
 	const char *name;
 	/* Returns a new reference, or NULL with *error set. */
-	json_t *(*call)(struct vswitch *vswitch, json_t *params, int *fd, struct error *error);
+	json_t *(*call)(struct vswitch *vswitch, json_t *params, int fd, struct error *error);
 };
 
 /* Reads all parameters by a format of jansson's; what is not in it is refused. */
@@ -31,7 +33,7 @@ static bool read_result(int rc, const json_error_t *why, struct error *error)
 	return false;
 }
 
-static json_t *call_version(struct vswitch *vswitch, json_t *params, int *fd, struct error *error)
+static json_t *call_version(struct vswitch *vswitch, json_t *params, int fd, struct error *error)
 {
 	json_error_t why;
 
@@ -75,7 +77,7 @@ static json_t *pick_row(json_t *array, const char *thing, const char *name, stru
 	return NULL;
 }
 
-static json_t *call_show(struct vswitch *vswitch, json_t *params, int *fd, struct error *error)
+static json_t *call_show(struct vswitch *vswitch, json_t *params, int fd, struct error *error)
 {
 	const char *what, *name = NULL;
 	json_error_t why;
@@ -103,27 +105,46 @@ static json_t *call_show(struct vswitch *vswitch, json_t *params, int *fd, struc
 	return NULL;
 }
 
-/* The configuration that came as text, and what it would change. */
+/* A descriptor's number in a text of somebody else's names one of weftd's own files: only the file
+ * weftd started with may have it, and what runs already may stay. */
+static int check_number(const struct vswitch *vswitch, const struct port_config *port,
+			struct error *error)
+{
+	const struct port *running;
+
+	if (strcmp(port->type->name, "tap") != 0 || port->options.tap.fd < 0)
+		return 0;
+	running = vswitch_find_port(vswitch, port->name);
+	if (running != NULL && running->type == port->type &&
+	    running->config.options.tap.fd == port->options.tap.fd)
+		return 0;
+	return error_set(error, EINVAL,
+			 "port %s: the number of a descriptor counts only in the file weftd starts "
+			 "with; allowed: to pass the descriptor (weft port add --tap-fd N)",
+			 port->name);
+}
+
+/* The configuration that came as text (the caller clears it, on error too), and what it would
+ * change. */
 static json_t *read_wanted(struct vswitch *vswitch, json_t *params, const char **file,
 			   struct config *wanted, struct error *error)
 {
 	const char *text;
 	json_error_t why;
 	size_t length;
-	json_t *changes;
 
 	config_init(wanted);
 	if (!READ_PARAMS(params, error, "{s:s, s:s%}", "file", file, "text", &text, &length))
 		return NULL;
 	if (config_parse(*file, text, length, wanted, error) < 0)
 		return NULL;
-	changes = vswitch_diff(vswitch, wanted);
-	if (changes == NULL)
-		config_clear(wanted);
-	return changes;
+	for (uint32_t i = 0; i < wanted->port_count; i++)
+		if (check_number(vswitch, &wanted->ports[i], error) < 0)
+			return NULL;
+	return vswitch_diff(vswitch, wanted);
 }
 
-static json_t *call_diff(struct vswitch *vswitch, json_t *params, int *fd, struct error *error)
+static json_t *call_diff(struct vswitch *vswitch, json_t *params, int fd, struct error *error)
 {
 	struct config wanted;
 	const char *file;
@@ -133,7 +154,7 @@ static json_t *call_diff(struct vswitch *vswitch, json_t *params, int *fd, struc
 	return changes;
 }
 
-static json_t *call_apply(struct vswitch *vswitch, json_t *params, int *fd, struct error *error)
+static json_t *call_apply(struct vswitch *vswitch, json_t *params, int fd, struct error *error)
 {
 	struct config wanted;
 	const char *file;
@@ -147,17 +168,19 @@ static json_t *call_apply(struct vswitch *vswitch, json_t *params, int *fd, stru
 	return changes;
 }
 
-static json_t *call_port_add(struct vswitch *vswitch, json_t *params, int *fd, struct error *error)
+static json_t *call_port_add(struct vswitch *vswitch, json_t *params, int fd, struct error *error)
 {
 	const char *name, *text;
 	struct port_config port;
 	json_error_t why;
+	int kept = -1;
 
 	if (!READ_PARAMS(params, error, "{s:s, s:s}", "name", &name, "config", &text))
 		return NULL;
-	if (config_parse_port(name, text, &port, error) < 0)
+	if (config_parse_port(name, text, &port, error) < 0 ||
+	    check_number(vswitch, &port, error) < 0)
 		return NULL;
-	if (*fd >= 0) {
+	if (fd >= 0) {
 		if (strcmp(port.type->name, "tap") != 0) {
 			error_set(error, EINVAL,
 				  "port %s: a file descriptor came with a %s port; allowed: with "
@@ -167,12 +190,20 @@ static json_t *call_port_add(struct vswitch *vswitch, json_t *params, int *fd, s
 		}
 		/* The descriptor says which tap it is; the name was to select the type. */
 		memset(port.options.tap.name, 0, sizeof(port.options.tap.name));
-		port.options.tap.fd = *fd;
+		/* The configuration's own, so that the port can be opened again from it; the one
+		 * that was passed is closed with the request. */
+		kept = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+		if (kept < 0) {
+			error_set(error, errno, "port %s: %s", name, strerror(errno));
+			return NULL;
+		}
+		port.options.tap.fd = kept;
 	}
-	if (vswitch_port_add(vswitch, &port, error) < 0)
-		return NULL;
-	*fd = -1; /* the port's now */
-	return json_object();
+	if (vswitch_port_add(vswitch, &port, error) == 0)
+		return json_object();
+	if (kept >= 0)
+		close(kept);
+	return NULL;
 }
 
 /* Methods with the one parameter "name". */
@@ -189,18 +220,18 @@ static json_t *call_by_name(struct vswitch *vswitch, json_t *params,
 	return change(vswitch, name, error) < 0 ? NULL : json_object();
 }
 
-static json_t *call_port_del(struct vswitch *vswitch, json_t *params, int *fd, struct error *error)
+static json_t *call_port_del(struct vswitch *vswitch, json_t *params, int fd, struct error *error)
 {
 	return call_by_name(vswitch, params, vswitch_port_del, error);
 }
 
-static json_t *call_network_del(struct vswitch *vswitch, json_t *params, int *fd,
+static json_t *call_network_del(struct vswitch *vswitch, json_t *params, int fd,
 				struct error *error)
 {
 	return call_by_name(vswitch, params, vswitch_network_del, error);
 }
 
-static json_t *call_network_add(struct vswitch *vswitch, json_t *params, int *fd,
+static json_t *call_network_add(struct vswitch *vswitch, json_t *params, int fd,
 				struct error *error)
 {
 	const char *name, *text;
@@ -212,12 +243,13 @@ static json_t *call_network_add(struct vswitch *vswitch, json_t *params, int *fd
 	if (!READ_PARAMS(params, error, "{s:s, s:s}", "name", &name, "config", &text))
 		return NULL;
 	if (config_parse_network(name, text, &network, &uplink, &has_uplink, error) < 0 ||
+	    (has_uplink && check_number(vswitch, &uplink, error) < 0) ||
 	    vswitch_network_add(vswitch, &network, has_uplink ? &uplink : NULL, error) < 0)
 		return NULL;
 	return json_object();
 }
 
-static json_t *call_qemu_args(struct vswitch *vswitch, json_t *params, int *fd, struct error *error)
+static json_t *call_qemu_args(struct vswitch *vswitch, json_t *params, int fd, struct error *error)
 {
 	const struct port_config *ports[QEMU_PORTS_MAX];
 	const char *memory = QEMU_MEMORY;
@@ -280,7 +312,7 @@ json_t *api_methods_error(const char *text, json_t *id)
 	return with_id(json_pack("{s:o}", "error", words), id);
 }
 
-json_t *api_methods_call(struct vswitch *vswitch, json_t *request, int *fd)
+json_t *api_methods_call(struct vswitch *vswitch, json_t *request, int fd)
 {
 	json_t *id = NULL, *params = NULL, *result, *empty;
 	struct error error = { "out of memory" };

@@ -104,6 +104,23 @@ int config_load(const char *file, struct config *config, struct error *error)
 	return rc;
 }
 
+/* Puts "WHAT NAME: " before each line. */
+static void prefix_lines(struct error *error, const char *what, const char *name)
+{
+	struct error all = { "" }, one;
+
+	if (error == NULL)
+		return;
+	for (char *line = error->text, *next; line != NULL; line = next) {
+		next = strchr(line, '\n');
+		if (next != NULL)
+			*next++ = '\0';
+		error_set(&one, EINVAL, "%s %.40s: %s", what, name, line);
+		config_error_join(&all, &one);
+	}
+	*error = all;
+}
+
 int config_parse_port(const char *name, const char *text, struct port_config *port,
 		      struct error *error)
 {
@@ -114,7 +131,7 @@ int config_parse_port(const char *name, const char *text, struct port_config *po
 		rc = config_read_port(NULL, root, name, port, error);
 	config_node_free(root);
 	if (rc < 0) {
-		error_prefix(error, "port %.40s: ", name);
+		prefix_lines(error, "port", name);
 		return rc;
 	}
 	port->line = 0; /* from no file */
@@ -131,7 +148,7 @@ int config_parse_network(const char *name, const char *text, struct network_conf
 		rc = config_read_network(NULL, root, name, network, uplink, has_uplink, error);
 	config_node_free(root);
 	if (rc < 0) {
-		error_prefix(error, "network %.40s: ", name);
+		prefix_lines(error, "network", name);
 		return rc;
 	}
 	network->line = 0;

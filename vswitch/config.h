@@ -47,8 +47,8 @@ struct tap_options {
 enum pcap_speed { PCAP_SPEED_FULL, PCAP_SPEED_RECORDED };
 
 struct pcap_options {
-	char replay[CONFIG_PATH_MAX]; /* "": nothing is sent into the network */
 	char record[CONFIG_PATH_MAX]; /* "": what arrives is counted and let go */
+	char replay[CONFIG_PATH_MAX]; /* "": nothing is sent into the network */
 	enum pcap_speed speed;
 	uint32_t loops; /* times the file is replayed; 0: for ever */
 };

@@ -141,15 +141,19 @@ static void compare_rest(struct changes *list, const struct config *from, const 
 	struct config_change workers = { CONFIG_CHANGE, CONFIG_WORKERS, "workers" };
 	struct config_change api = { CONFIG_CHANGE, CONFIG_API, "api" };
 
-	if (memcmp(a->cpus, b->cpus, sizeof(a->cpus)) != 0)
-		add_key(&workers, "cpus");
-	else if (a->count != b->count)
-		add_key(&workers, "count");
-	if (a->poll != b->poll)
-		add_key(&workers, "poll");
+	/* They cannot change while weftd runs, so a file that does not speak of them leaves them.
+	 */
+	if (to->workers_line != 0) {
+		if (a->count != b->count)
+			add_key(&workers, b->cpus[0] >= 0 ? "cpus" : "count");
+		else if (memcmp(a->cpus, b->cpus, a->count * sizeof(a->cpus[0])) != 0)
+			add_key(&workers, "cpus");
+		if (a->poll != b->poll)
+			add_key(&workers, "poll");
+	}
 	if (workers.key_count > 0)
 		list->rows[list->count++] = workers;
-	if (strcmp(from->api_socket, to->api_socket) != 0) {
+	if (to->api_socket[0] != '\0' && strcmp(from->api_socket, to->api_socket) != 0) {
 		add_key(&api, "socket");
 		list->rows[list->count++] = api;
 	}

@@ -25,8 +25,8 @@ struct config_change {
 };
 
 /* Compares two checked configurations. *out (caller frees with free()) has first what goes (ports,
- * then networks), then what comes or changes (networks, then ports), then workers and api; in each
- * of these by name. Empty when they are equal. 0 or -ENOMEM. */
+ * then networks), then what comes or changes (networks, then ports), then workers and api (when *to
+ * speaks of them); in each of these by name. Empty when they are equal. 0 or -ENOMEM. */
 int config_diff(const struct config *from, const struct config *to, struct config_change **out,
 		uint32_t *count);
 

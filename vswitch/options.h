@@ -5,8 +5,14 @@
 #include "vswitch/config.h"
 #include "vswitch/config_node.h"
 
-/* vhost-user: its `keys` and `defaults` (struct port_type). */
+/* Each type's `keys` and `defaults` (struct port_type). */
 extern const struct config_key port_vhost_user_keys[];
 void port_vhost_user_defaults(struct port_config *config);
+
+extern const struct config_key port_tap_keys[];
+void port_tap_defaults(struct port_config *config);
+
+extern const struct config_key port_pcap_keys[];
+void port_pcap_defaults(struct port_config *config);
 
 #endif

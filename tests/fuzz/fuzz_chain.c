@@ -103,11 +103,12 @@ static void lay_out_memory(struct guest *guest, struct input *input)
 	for (uint32_t r = 0; r < 3; r++) {
 		struct guest_memory_region *region = &guest->memory->regions[r];
 		const size_t fill = input->left < FILL ? input->left : FILL;
-		const uint8_t *end = input->bytes + input->left;
 
 		memset(region->host_address, 0, region->size);
-		for (size_t i = 0; fill > 0 && i < region->size; i++)
-			region->host_address[i] = *(end - fill + i % fill);
+		memcpy(region->host_address, input->bytes + input->left - fill, fill);
+		for (size_t done = FILL; done < region->size; done += FILL)
+			memcpy(region->host_address + done, region->host_address,
+			       region->size - done < FILL ? region->size - done : FILL);
 	}
 }
 

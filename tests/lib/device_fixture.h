@@ -37,6 +37,24 @@ void fixture_post_and_echo(struct fixture *fixture, uint32_t pair, uint32_t leng
 /* Pumps until *value is at least `target`. */
 void fixture_pump_until(struct fixture *fixture, const unsigned *value, unsigned target);
 
+/* Lets the device take the chain that was just posted on `queue`, takes it back, and expects that
+ * it was counted once more under `reason` than *count, which grows by one. */
+void fixture_expect_drop(struct fixture *fixture, uint32_t queue, enum drop_reason reason,
+			 uint64_t *count);
+
+/* A new connection that has negotiated REPLY_ACK and all the rest. */
+void fixture_connect_anew(struct fixture *fixture);
+
+/* Sends a message and expects it refused and noted: by a reply that is not 0, or by the end of the
+ * connection, which is then made anew. */
+void fixture_expect_refused(struct fixture *fixture, uint32_t request, const void *payload,
+			    size_t size, const int *fds, uint32_t count);
+
+/* Guest memory to build things in, and its host address: the slots of the first queue from the
+ * guest, which must not send by itself meanwhile. */
+uint64_t fixture_scratch(const struct fixture *fixture, uint32_t offset);
+void *fixture_scratch_host(const struct fixture *fixture, uint32_t offset);
+
 /* Lets the device work until it has nothing left to do. */
 void fixture_settle(struct fixture *fixture);
 

@@ -37,9 +37,12 @@ static void work_on_frames(struct harness *harness, uint32_t index)
 		if (harness->inspect != NULL)
 			harness->inspect(frames[i]);
 	}
-	if (harness->work == HARNESS_ECHO && burst->count > 0 &&
-	    atomic_load_explicit(&back->running, memory_order_acquire))
+	if (harness->work == HARNESS_SINK || burst->count == 0)
+		return;
+	if (atomic_load_explicit(&back->running, memory_order_acquire))
 		virtqueue_to_guest(back, frames, burst->count, harness->counters);
+	else
+		counter_drop(harness->counters, DROP_PORT_DOWN, burst->count);
 }
 
 /* One look at a queue from the guest, as a worker in adaptive mode does it: asleep until kicked
@@ -210,8 +213,9 @@ int harness_open(struct harness *harness, enum harness_mode mode,
 		signal(SIGPIPE, SIG_IGN);
 		fault_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		must(fault_fd >= 0, "eventfd");
-		must(guest_memory_handle_faults(fault_fd) == 0, "guest_memory_handle_faults");
 	}
+	/* Each time: cmocka puts handlers of its own in place around each test. */
+	must(guest_memory_handle_faults(fault_fd) == 0, "guest_memory_handle_faults");
 	strcpy(harness->directory, "/tmp/weft-test-XXXXXX");
 	must(mkdtemp(harness->directory) != NULL, "mkdtemp");
 	snprintf(harness->path, sizeof(harness->path), "%s/socket", harness->directory);
@@ -319,10 +323,20 @@ static unsigned count_mappings(void)
 	return count;
 }
 
+unsigned footprint_fds_settled(unsigned fds)
+{
+	unsigned count = count_fds();
+
+	for (uint32_t i = 0; i < 100000 && count > fds; i++) {
+		sched_yield();
+		count = count_fds();
+	}
+	return count;
+}
+
 struct footprint footprint_take_settled(unsigned fds)
 {
-	for (uint32_t i = 0; i < 100000 && count_fds() > fds; i++)
-		sched_yield();
+	footprint_fds_settled(fds);
 	return footprint_take();
 }
 

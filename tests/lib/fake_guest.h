@@ -22,6 +22,7 @@
 #define FAKE_QUEUES_MAX	 128u
 #define FAKE_MESSAGE_MAX 512u
 #define FAKE_FDS_MAX	 32u
+#define FAKE_NO_SLOT	 UINT32_MAX /* cookie of a chain that is in no slot */
 
 enum fake_request {
 	FAKE_GET_FEATURES = 1,
@@ -133,6 +134,12 @@ struct fake_header {
 	uint16_t num_buffers;
 };
 
+/* The position sent with SET_VRING_BASE when a ring is taken up again. */
+enum fake_base {
+	FAKE_BASE_USED, /* the used index: QEMU, when it could not ask a backend that is gone */
+	FAKE_BASE_ZERO, /* always 0: a frontend that knows nothing of before */
+};
+
 struct fake_guest_options {
 	const char *path; /* of the socket */
 	enum fake_role role;
@@ -147,6 +154,7 @@ struct fake_guest_options {
 	uint64_t protocol_features; /* likewise; 0: all that this fake guest speaks */
 	struct fake_layout send;
 	struct fake_layout receive;
+	enum fake_base base;
 	uint32_t timeout_ms; /* 0: 10,000 */
 	void (*pump)(void *context);
 	void *pump_context;
@@ -235,7 +243,7 @@ int fake_guest_sync(struct fake_guest *guest);
 
 /* The steps of a handshake, one message each but for the first two. */
 int fake_guest_get_features(struct fake_guest *guest);
-int fake_guest_negotiate_protocol(struct fake_guest *guest);
+int fake_guest_negotiate_protocol(struct fake_guest *guest, uint64_t wanted);
 int fake_guest_set_owner(struct fake_guest *guest);
 int fake_guest_set_features(struct fake_guest *guest, uint64_t features);
 int fake_guest_set_u64(struct fake_guest *guest, uint32_t request, uint64_t value);
@@ -278,8 +286,8 @@ int fake_guest_wait_receive(struct fake_guest *guest, uint32_t pair, struct fake
 			    void *frame, uint32_t room);
 int fake_guest_wait_sent(struct fake_guest *guest, uint32_t pair);
 
-/* Posts a chain of the caller's own buffers on any queue and tells the device. The cookie, which
- * fake_ring_take() returns, is UINT32_MAX. */
+/* Posts a chain of the caller's own buffers on any queue and tells the device. Its cookie is
+ * FAKE_NO_SLOT. */
 int fake_guest_post_chain(struct fake_guest *guest, uint32_t queue,
 			  const struct fake_buffer *buffers, uint32_t count, uint16_t flags);
 

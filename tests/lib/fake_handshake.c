@@ -9,6 +9,8 @@
 
 #define TABLE_REGIONS_MAX 8u
 #define STATUS_DRIVER_OK  15u
+#define UML_PROTOCOL_FEATURES                                                                      \
+	(FAKE_BIT(FAKE_PROTOCOL_REPLY_ACK) | FAKE_BIT(FAKE_PROTOCOL_BACKEND_REQ))
 
 struct region_payload {
 	uint64_t guest_address, size, user_address, offset;
@@ -30,7 +32,7 @@ int fake_guest_get_features(struct fake_guest *guest)
 }
 
 /* GET_ and SET_PROTOCOL_FEATURES, and what the outcome lets us ask. */
-int fake_guest_negotiate_protocol(struct fake_guest *guest)
+int fake_guest_negotiate_protocol(struct fake_guest *guest, uint64_t wanted)
 {
 	uint64_t features;
 	int rc;
@@ -40,7 +42,7 @@ int fake_guest_negotiate_protocol(struct fake_guest *guest)
 	rc = fake_guest_get_u64(guest, FAKE_GET_PROTOCOL_FEATURES, &guest->protocol_offered);
 	if (rc != 0)
 		return rc;
-	features = guest->protocol_offered & guest->options.protocol_features;
+	features = guest->protocol_offered & wanted;
 	rc = fake_guest_set_u64(guest, FAKE_SET_PROTOCOL_FEATURES, features);
 	if (rc != 0)
 		return rc;
@@ -216,12 +218,19 @@ static int set_all_fds(struct fake_guest *guest, uint32_t request)
 	return rc;
 }
 
+static uint16_t ring_base(const struct fake_guest *guest, uint32_t queue)
+{
+	return guest->options.base == FAKE_BASE_ZERO
+		   ? 0
+		   : fake_ring_used_index(&guest->queues[queue].ring);
+}
+
 static int set_up_all(struct fake_guest *guest)
 {
 	int rc = 0;
 
 	for (uint32_t i = 0; rc == 0 && i < guest->queue_count; i++)
-		rc = fake_guest_setup_queue(guest, i, fake_ring_used_index(&guest->queues[i].ring));
+		rc = fake_guest_setup_queue(guest, i, ring_base(guest, i));
 	return rc;
 }
 
@@ -241,7 +250,7 @@ static int handshake_qemu(struct fake_guest *guest)
 	int rc = fake_guest_get_features(guest);
 
 	if (rc == 0)
-		rc = fake_guest_negotiate_protocol(guest);
+		rc = fake_guest_negotiate_protocol(guest, guest->options.protocol_features);
 	if (rc == 0)
 		rc = fake_guest_set_backend_fd(guest);
 	if (rc == 0)
@@ -259,9 +268,7 @@ static int handshake_qemu(struct fake_guest *guest)
 	if (rc == 0)
 		rc = fake_guest_send_memory(guest);
 	for (uint32_t i = 0; rc == 0 && i < guest->queue_count; i++) {
-		uint16_t base = fake_ring_used_index(&guest->queues[i].ring);
-
-		rc = fake_guest_setup_queue(guest, i, base);
+		rc = fake_guest_setup_queue(guest, i, ring_base(guest, i));
 		if (rc == 0)
 			rc = fake_guest_set_fd(guest, FAKE_SET_VRING_KICK, i,
 					       guest->queues[i].kick_fd);
@@ -275,7 +282,8 @@ static int handshake_qemu(struct fake_guest *guest)
 }
 
 /* arch/um/drivers/virtio_uml.c: acknowledges PROTOCOL_FEATURES like every other bit, so by the
- * letter its rings start disabled, and yet never enables one. */
+ * letter its rings start disabled, and yet never enables one. Of the protocol features it knows
+ * these two only. */
 static int handshake_uml(struct fake_guest *guest)
 {
 	int rc = fake_guest_set_owner(guest);
@@ -283,7 +291,8 @@ static int handshake_uml(struct fake_guest *guest)
 	if (rc == 0)
 		rc = fake_guest_get_features(guest);
 	if (rc == 0)
-		rc = fake_guest_negotiate_protocol(guest);
+		rc = fake_guest_negotiate_protocol(guest, guest->options.protocol_features &
+							      UML_PROTOCOL_FEATURES);
 	if (rc == 0)
 		rc = fake_guest_set_backend_fd(guest);
 	if (rc == 0)
@@ -307,7 +316,7 @@ static int handshake_virtio_user(struct fake_guest *guest)
 	if (rc == 0)
 		rc = fake_guest_get_features(guest);
 	if (rc == 0)
-		rc = fake_guest_negotiate_protocol(guest);
+		rc = fake_guest_negotiate_protocol(guest, guest->options.protocol_features);
 	if (rc == 0)
 		rc = set_all_fds(guest, FAKE_SET_VRING_CALL);
 	if (rc == 0)

@@ -7,8 +7,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define NO_SLOT UINT32_MAX
-
 static uint32_t min_u32(uint32_t a, uint32_t b)
 {
 	return a < b ? a : b;
@@ -56,12 +54,13 @@ static uint64_t slot_address(const struct fake_guest *guest, const struct fake_q
 
 static uint32_t take_slot(struct fake_queue *queue)
 {
-	return queue->free_slot_count == 0 ? NO_SLOT : queue->free_slots[--queue->free_slot_count];
+	return queue->free_slot_count == 0 ? FAKE_NO_SLOT
+					   : queue->free_slots[--queue->free_slot_count];
 }
 
 static void give_slot(struct fake_queue *queue, uint32_t slot)
 {
-	if (slot != NO_SLOT)
+	if (slot != FAKE_NO_SLOT)
 		queue->free_slots[queue->free_slot_count++] = slot;
 }
 
@@ -150,7 +149,7 @@ int fake_guest_send(struct fake_guest *guest, uint32_t pair, const struct fake_h
 	if (rc < 0)
 		return rc;
 	slot = take_slot(queue);
-	if (slot == NO_SLOT)
+	if (slot == FAKE_NO_SLOT)
 		return -ENOSPC;
 	count = cut(guest, slot_address(guest, queue, slot), &guest->options.send,
 		    guest->header_size + length);
@@ -191,7 +190,7 @@ int fake_guest_post(struct fake_guest *guest, uint32_t pair, uint32_t count, uin
 	for (uint32_t i = 0; i < count && rc >= 0; i++) {
 		uint32_t slot = take_slot(queue);
 
-		if (slot == NO_SLOT) {
+		if (slot == FAKE_NO_SLOT) {
 			rc = -ENOSPC;
 			break;
 		}
@@ -206,7 +205,7 @@ int fake_guest_post(struct fake_guest *guest, uint32_t pair, uint32_t count, uin
 int fake_guest_post_chain(struct fake_guest *guest, uint32_t queue,
 			  const struct fake_buffer *buffers, uint32_t count, uint16_t flags)
 {
-	int rc = fake_ring_add(&guest->queues[queue].ring, buffers, count, flags, NO_SLOT);
+	int rc = fake_ring_add(&guest->queues[queue].ring, buffers, count, flags, FAKE_NO_SLOT);
 
 	if (rc < 0)
 		return rc;
@@ -249,7 +248,7 @@ static int gather_buffer(struct fake_guest *guest, struct fake_queue *queue, str
 
 	if (rc <= 0)
 		return rc == 0 ? -EAGAIN : rc;
-	if (slot == NO_SLOT)
+	if (slot == FAKE_NO_SLOT)
 		return -EPROTO;
 	count = cut(guest, slot_address(guest, queue, slot), &queue->layouts[slot],
 		    queue->lengths[slot]);
@@ -342,7 +341,7 @@ static uint32_t post_burst(struct fake_guest *guest, uint32_t pair,
 		uint32_t slot = take_slot(queue);
 		struct fake_buffer buffer;
 
-		if (slot == NO_SLOT)
+		if (slot == FAKE_NO_SLOT)
 			break;
 		buffer.address = slot_address(guest, queue, slot);
 		buffer.length = packets != NULL ? packets[done].length : length;

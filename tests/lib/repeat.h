@@ -36,8 +36,8 @@ static inline bool repeat_next(struct repeat *repeat)
 	if (repeat->done++ < repeat->total)
 		return true;
 	after = footprint_take_settled(repeat->before.fds);
-	assert_int_equal(after.fds, repeat->before.fds);
-	assert_int_equal(after.mappings, repeat->before.mappings);
+	assert_true(after.fds <= repeat->before.fds);
+	assert_true(after.mappings <= repeat->before.mappings);
 	assert_true(after.heap <= repeat->before.heap + REPEAT_SLACK);
 	return false;
 }

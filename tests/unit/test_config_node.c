@@ -1,8 +1,9 @@
 /* The tree of a YAML text, its bounds, and the reading of scalars and mappings. */
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 
 #include "vswitch/config_node.h"
@@ -148,8 +149,7 @@ static void test_text_is_never_cut(void **state)
 	char out[8] = "zzzzzzz";
 
 	assert_int_equal(config_node_text("f", &root->children[0], out, 4, &error), -EINVAL);
-	assert_string_equal(error.text,
-			    "f:1: t: is too long (4 characters); allowed: at most 3");
+	assert_string_equal(error.text, "f:1: t: is too long (4 characters); allowed: at most 3");
 	assert_string_equal(out, "zzzzzzz");
 	assert_int_equal(config_node_text("f", &root->children[0], out, 8, &error), 0);
 	assert_memory_equal(out, "abcd\0\0\0", 8);
@@ -193,10 +193,9 @@ static void test_mapping_reports_every_error(void **state)
 	uint64_t n = 77;
 
 	assert_int_equal(config_node_read("f", root, "thing", tables, 2, &n, &error), -EINVAL);
-	assert_string_equal(error.text,
-			    "f:1: b: 10 is out of range; allowed: 0 to 9\n"
-			    "f:2: c: unknown key of thing; allowed: a, b\n"
-			    "f:1: configuration: thing needs the key 'a' (the first)");
+	assert_string_equal(error.text, "f:1: b: 10 is out of range; allowed: 0 to 9\n"
+					"f:2: c: unknown key of thing; allowed: a, b\n"
+					"f:1: configuration: thing needs the key 'a' (the first)");
 	config_node_free(root);
 	root = parse("a: 3");
 	assert_int_equal(config_node_read("f", root, "thing", tables, 2, &n, &error), 0);

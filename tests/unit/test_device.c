@@ -28,14 +28,15 @@ static bool has_feature(uint64_t bits, unsigned bit)
 
 static void check_order(enum fake_role role, enum fake_order order)
 {
-	struct fake_guest_options options = { .role = role, .queue_pairs = 2 };
+	uint16_t pairs = order == FAKE_ORDER_UML ? 1 : 2;
+	struct fake_guest_options options = { .role = role, .queue_pairs = pairs };
 
 	fixture_start(&fixture, NULL, &options, order);
-	assert_int_equal(fixture.harness.started - fixture.harness.stopping, 4);
+	assert_int_equal(fixture.harness.started - fixture.harness.stopping, 2 * pairs);
 	assert_true(fixture.harness.link);
 	assert_int_equal(fixture.harness.link_changes, 1);
 	fixture_post_and_echo(&fixture, 0, 60, 8, 2048);
-	fixture_post_and_echo(&fixture, 1, 1514, 8, 2048);
+	fixture_post_and_echo(&fixture, pairs - 1u, 1514, 8, 2048);
 	fake_guest_disconnect(fixture.guest);
 	fixture_pump_until(&fixture, &fixture.harness.link_changes, 2);
 	assert_false(fixture.harness.link);
@@ -429,8 +430,8 @@ static void test_disconnect_at_any_point(void **state)
 			assert_int_equal(rc, -ECANCELED);
 		}
 		after = footprint_take_settled(before.fds);
-		assert_int_equal(after.fds, before.fds);
-		assert_int_equal(after.mappings, before.mappings);
+		assert_true(after.fds <= before.fds);
+		assert_true(after.mappings <= before.mappings);
 		fixture.guest->message_limit = 0;
 		assert_int_equal(fake_guest_start(fixture.guest, orders[o]), 0);
 		fixture_post_and_echo(&fixture, 0, 60, 4, 2048);

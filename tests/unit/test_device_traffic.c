@@ -271,27 +271,43 @@ static void echo_from_region(uint32_t region)
 	assert_true(fake_guest_reclaim(guest, 0) >= 0);
 }
 
+/* A frame that was on its way while the memory changed has come back, or was counted as dropped
+ * because its port was down for that moment. */
+static void expect_echo_or_drop(uint64_t *down)
+{
+	struct fake_header header;
+	int rc;
+
+	assert_int_equal(fake_guest_wait_sent(fixture.guest, 0), 0);
+	rc = fake_guest_receive(fixture.guest, 0, &header, fixture.received, 60);
+	if (rc == -EAGAIN) {
+		assert_int_equal(harness_drops(&fixture.harness, DROP_PORT_DOWN), ++*down);
+		return;
+	}
+	assert_int_equal(rc, 60);
+	assert_memory_equal(fixture.sent, fixture.received, 60);
+}
+
 /* 509 slots, one after the other while frames pass, and back again. */
 static void check_hot_plug(enum harness_mode mode)
 {
 	struct fake_guest_options options = { .plug_room = 510 * 4096 };
 	struct fake_guest *guest;
+	uint64_t down = 0;
 	int region;
 
 	fixture_open(&fixture, mode, NULL, &options);
 	guest = fixture.guest;
 	assert_int_equal(fake_guest_start(guest, FAKE_ORDER_QEMU), 0);
 	for (int i = 1; i < 509; i++) {
-		assert_int_equal(fake_guest_post(guest, 0, 3, 1200), 0);
+		if (guest->queues[0].free_slot_count >= 3)
+			assert_int_equal(fake_guest_post(guest, 0, 3, 1200), 0);
 		fixture_fill(fixture.sent, 60, (uint32_t)i);
 		assert_int_equal(
 		    fake_guest_send(guest, 0, &(struct fake_header){ 0 }, fixture.sent, 60), 0);
 		region = fake_guest_plug(guest, 4096);
 		assert_int_equal(region, i);
-		assert_int_equal(fake_guest_wait_receive(guest, 0, &(struct fake_header){ 0 },
-							 fixture.received, 60),
-				 60);
-		assert_memory_equal(fixture.sent, fixture.received, 60);
+		expect_echo_or_drop(&down);
 		echo_from_region((uint32_t)region);
 		fixture_echo(&fixture, 0, 60);
 	}
@@ -302,7 +318,7 @@ static void check_hot_plug(enum harness_mode mode)
 		fixture_post_and_echo(&fixture, 0, 60, 1, 1200);
 	}
 	assert_int_equal(harness_status(&fixture.harness).memory_regions, 1);
-	assert_int_equal(harness_all_drops(&fixture.harness), 0);
+	assert_int_equal(harness_all_drops(&fixture.harness), down);
 	fixture_close(&fixture);
 }
 
@@ -369,21 +385,34 @@ static void expect_once_in_order(uint32_t count, uint32_t seed)
  * passes once. */
 static void test_rings_resume(void **state)
 {
-	static const enum fake_order orders[] = { FAKE_ORDER_QEMU, FAKE_ORDER_VIRTIO_USER };
+	static const struct {
+		enum fake_order order;
+		enum fake_base base;
+	} cases[] = {
+		{ FAKE_ORDER_QEMU, FAKE_BASE_USED },
+		{ FAKE_ORDER_VIRTIO_USER, FAKE_BASE_USED },
+		{ FAKE_ORDER_QEMU, FAKE_BASE_ZERO },
+	};
 
 	(void)state;
-	for (size_t i = 0; i < 2; i++) {
-		fixture_start(&fixture, NULL, NULL, orders[i]);
+	for (size_t i = 0; i < 3; i++) {
+		struct fake_guest_options options = { .base = cases[i].base };
+		enum fake_order order = cases[i].order;
+
+		fixture_start(&fixture, NULL, &options, order);
 		assert_int_equal(fake_guest_post(fixture.guest, 0, 64, 2048), 0);
 		for (int n = 0; n < 7; n++)
 			fixture_echo(&fixture, 0, 64);
 		send_unseen(5, 100);
-		assert_int_equal(fake_guest_reconnect(fixture.guest, orders[i]), 0);
+		assert_int_equal(fake_guest_reconnect(fixture.guest, order), 0);
 		expect_once_in_order(5, 100);
+		/* A device that begins at 0 would serve the old entries again, unseen. */
+		assert_int_equal(harness_received(&fixture.harness), 7 + 5);
 		send_unseen(9, 200);
 		assert_int_equal(harness_restart(&fixture.harness, &fixture.config), 0);
-		assert_int_equal(fake_guest_reconnect(fixture.guest, orders[i]), 0);
+		assert_int_equal(fake_guest_reconnect(fixture.guest, order), 0);
 		expect_once_in_order(9, 200);
+		assert_int_equal(harness_received(&fixture.harness), 7 + 5 + 9);
 		assert_int_equal(fake_guest_wait_sent(fixture.guest, 0), 0);
 		fixture_close(&fixture);
 	}

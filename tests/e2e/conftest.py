@@ -1,0 +1,31 @@
+"""Fixtures of the end-to-end tests. Everything a test makes is ended and removed after it, in reverse order."""
+
+import contextlib
+import pathlib
+import signal
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
+
+from lab import Lab  # noqa: E402
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "sanitizer: also run against a weftd with sanitizers")
+    # A test run that is told to stop cleans up.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+
+@pytest.fixture
+def lab():
+    with contextlib.ExitStack() as stack:
+        yield Lab(stack)
+
+
+@pytest.fixture(scope="module")
+def module_lab():
+    """A lab that the tests of a file share."""
+    with contextlib.ExitStack() as stack:
+        yield Lab(stack)

@@ -1,0 +1,243 @@
+#!/usr/bin/python3
+"""The command weft against a server that answers what a test wants: requests, tables, exit status.
+
+Called by meson: test_cli.py WEFT DATA.
+"""
+import array
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import unittest
+
+WEFT, DATA = sys.argv[1:3]
+del sys.argv[1:3]
+
+
+class Server:
+    """Takes one request, keeps it and the descriptors that came with it, and sends an answer."""
+
+    def __init__(self, path, answer):
+        self.request = None
+        self.fds = []
+        self.answer = answer
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.bind(path)
+        self.socket.listen()
+        self.thread = threading.Thread(target=self.serve)
+        self.thread.start()
+
+    def serve(self):
+        client, _ = self.socket.accept()
+        text = b""
+        while not text.endswith(b"\n"):
+            data, control, _, _ = client.recvmsg(65536, socket.CMSG_SPACE(64))
+            if not data:
+                break
+            text += data
+            for _, _, payload in control:
+                fds = array.array("i")
+                fds.frombytes(payload)
+                self.fds += fds
+        if text:
+            self.request = json.loads(text)
+            client.sendall(self.answer)
+        client.close()
+
+    def close(self):
+        if self.thread.is_alive():  # nobody came: let accept() return
+            end = socket.socket(socket.AF_UNIX)
+            end.connect(self.socket.getsockname())
+            end.close()
+        self.thread.join()
+        self.socket.close()
+
+
+class Weft(unittest.TestCase):
+    def setUp(self):
+        self.directory = tempfile.TemporaryDirectory()
+        self.path = os.path.join(self.directory.name, "s")
+
+    def tearDown(self):
+        self.directory.cleanup()
+
+    def run_weft(self, *args, **more):
+        environment = {**os.environ, "WEFT_SOCKET": self.path}
+        return subprocess.run([WEFT, *args], capture_output=True, text=True, env=environment, **more)
+
+    def ask(self, *args, result=None, answer=None, **more):
+        """Runs weft against a server; returns what it did, and the server."""
+        if answer is None:
+            answer = json.dumps({"result": {} if result is None else result}).encode() + b"\n"
+        server = Server(self.path, answer)
+        try:
+            done = self.run_weft(*args, **more)
+        finally:
+            server.close()
+            os.unlink(self.path)
+        return done, server
+
+    def test_wrong_usage_is_2_and_says_how(self):
+        for args in ([], ["frob"], ["port"], ["port", "frob"], ["show"], ["show", "cats"],
+                     ["show", "macs", "x"], ["show", "ports", "--all"], ["show", "ports", "-x"],
+                     ["show", "ports", "a", "b"], ["apply"], ["apply", "a", "b"], ["check"],
+                     ["port", "add"], ["port", "add", "--vlan", "1"], ["port", "add", "p", "x"],
+                     ["port", "add", "p", "--vlan"], ["port", "add", "p", "--tap-fd", "x"],
+                     ["port", "add", "p", "---x", "y"], ["port", "del"], ["port", "del", "a", "b"],
+                     ["network", "add"], ["network", "del"], ["qemu-args"], ["qemu-args", "--x"],
+                     ["--frob"], ["--socket"]):
+            done = self.run_weft(*args)
+            self.assertEqual(done.returncode, 2, args)
+            self.assertIn("usage: weft ", done.stderr, args)
+            self.assertEqual(done.stdout, "", args)
+
+    def test_help_of_every_command(self):
+        everything = self.run_weft("--help")
+        self.assertEqual(everything.returncode, 0)
+        names = [line.strip().split("  ")[0] for line in everything.stdout.splitlines()[2:]
+                 if line.startswith("  ") and not line.startswith("  -")]
+        names.remove("help COMMAND")
+        self.assertGreaterEqual(len(names), 10)
+        completion = self.run_weft("completion").stdout
+        for name in names:
+            done = self.run_weft("help", *name.split())
+            self.assertEqual(done.returncode, 0)
+            self.assertTrue(done.stdout.startswith(f"usage: weft [--socket PATH] {name}"))
+            self.assertEqual(self.run_weft(*name.split(), "--help").stdout, done.stdout)
+            self.assertIn(f'"{name}"*)', completion)
+        subprocess.run(["bash", "-n"], input=completion, text=True, check=True)
+
+    def test_no_weftd_is_1(self):
+        done = self.run_weft("show", "ports")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(f"cannot reach weftd at {self.path}", done.stderr)
+        done = self.run_weft("--socket", "/" + "x" * 200, "show", "ports")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("too long", done.stderr)
+
+    def test_errors_and_nonsense_are_1(self):
+        done, _ = self.ask("port", "del", "p", answer=b'{"error": "no \\u001b[2J port"}\n')
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(done.stderr, "weft: no ?[2J port\n")
+        for answer in (b"", b"{", b"[]\n", b"{}\n", b"\n", b'{"result": {}}'):
+            done, _ = self.ask("port", "del", "p", answer=answer)
+            self.assertEqual(done.returncode, 1, answer)
+            self.assertTrue(done.stderr.startswith("weft: weftd"), answer)
+
+    def config_of(self, *settings):
+        done, server = self.ask("port", "add", "p", *settings)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(server.request["method"], "port_add")
+        self.assertEqual(server.request["params"]["name"], "p")
+        return server.request["params"]["config"]
+
+    def test_settings_become_yaml(self):
+        self.assertEqual(self.config_of(), "{}")
+        self.assertEqual(self.config_of("--network", "lab", "--vlan=10", "isolated=true"),
+                         '{"network": "lab", "vlan": "10", "isolated": "true"}')
+        self.assertEqual(self.config_of("--vlans", "10,20"), '{"vlans": ["10", "20"]}')
+        self.assertEqual(self.config_of("--vlans", "[10,20]"), '{"vlans": [10,20]}')
+        self.assertEqual(self.config_of("--vhost-user", '/a b, c: "d"} #'),
+                         r'{"vhost-user": "/a b, c: \"d\"} #"}')
+        self.assertEqual(self.config_of("--vhost-user=/a=b"), '{"vhost-user": "/a=b"}')
+        self.assertEqual(self.config_of("--mac", "--x"), '{"mac": "--x"}')
+
+    def test_network_add(self):
+        done, server = self.ask("network", "add", "n", "--mode", "bridge", "--uplink", "{tap: t}")
+        self.assertEqual(done.returncode, 0)
+        self.assertEqual(server.request, {"method": "network_add", "params": {
+            "name": "n", "config": '{"mode": "bridge", "uplink": {tap: t}}'}})
+
+    def test_a_descriptor_is_passed(self):
+        reading, writing = os.pipe()
+        done, server = self.ask("port", "add", "p", "--network", "n", "--tap-fd", str(writing),
+                                pass_fds=[writing])
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(server.request["params"]["config"], '{"network": "n", "tap": "given"}')
+        os.close(writing)
+        os.write(server.fds[0], b"x")
+        os.close(server.fds[0])
+        self.assertEqual(os.read(reading, 2), b"x")
+        self.assertEqual(os.read(reading, 2), b"")
+        os.close(reading)
+        done, _ = self.ask("port", "add", "p", "--tap-fd", "1000")
+        self.assertEqual(done.returncode, 1)
+
+    def test_table_is_aligned_and_harmless(self):
+        rows = [{"name": "a", "network": "lab", "type": "null", "link": "up", "fault": None,
+                 "receive": {"packets": 5, "bytes": 300, "errors": 0, "drops": 0},
+                 "transmit": {"packets": 123456, "bytes": 1, "errors": 0, "drops": 0}},
+                {"name": "a-longer-one", "network": "lab", "type": "null", "link": "down",
+                 "fault": "bad\u001b[0m"}]
+        done, server = self.ask("show", "ports", result=rows)
+        self.assertEqual(server.request, {"method": "show", "params": {"what": "ports"}})
+        title, first, second = done.stdout.splitlines()
+        self.assertEqual(title.split()[:5], ["PORT", "NETWORK", "TYPE", "LINK", "RECEIVED"])
+        self.assertEqual(first[first.index("lab"):][:3], second[second.index("lab"):][:3])
+        self.assertEqual(title.index("NETWORK"), first.index("lab"))
+        self.assertEqual(title.index("SENT") + 4, first.index("123456") + 6)
+        self.assertTrue(second.endswith("bad?[0m"))
+
+    def test_details_of_one(self):
+        row = {"name": "p", "features": [f"feature_{i}" for i in range(20)], "memory": 1,
+               "receive": {"packets": 1, "drops_by_reason": {"hairpin": 2}},
+               "queues": [{"index": 0, "state": "running"}, {"index": 1, "state": "stopped"}]}
+        done, server = self.ask("show", "ports", "p", result=[row])
+        self.assertEqual(server.request["params"], {"what": "ports", "name": "p"})
+        lines = done.stdout.splitlines()
+        self.assertEqual(lines[0].split(), ["name:", "p"])
+        self.assertTrue(all(len(line) <= 80 for line in lines))
+        for word in row["features"]:
+            self.assertIn(word, done.stdout)
+        self.assertIn("  drops_by_reason: hairpin 2", lines)
+        self.assertEqual([line.split() for line in lines[-3:]],
+                         [["index", "state"], ["0", "running"], ["1", "stopped"]])
+
+    def test_json_is_what_the_server_says(self):
+        rows = [{"x": [1, {"y": None}]}]
+        done, _ = self.ask("show", "workers", "--json", result=rows)
+        self.assertEqual(json.loads(done.stdout), rows)
+
+    def test_all_drop_reasons(self):
+        done, server = self.ask("show", "drops", "--all", result=[])
+        self.assertEqual(server.request["params"], {"what": "drop-reasons"})
+        self.assertEqual(done.stdout.split(), ["DIRECTION", "REASON", "ERROR", "COUNT", "MEANING"])
+
+    def test_apply_prints_the_changes(self):
+        changes = [{"action": "remove", "kind": "port", "name": "a", "keys": []},
+                   {"action": "add", "kind": "network", "name": "n", "keys": []},
+                   {"action": "change", "kind": "port", "name": "b", "keys": ["vlan", "queues"]},
+                   {"action": "change", "kind": "workers", "name": "workers", "keys": ["poll"]}]
+        for command in ("apply", "diff"):
+            done, server = self.ask(command, "-", result=changes, input="ports: {}\n")
+            self.assertEqual(server.request, {"method": command, "params": {
+                "file": "stdin", "text": "ports: {}\n"}})
+            self.assertEqual(done.stdout, "- port a\n+ network n\n~ port b (vlan, queues)\n"
+                                          "~ workers (poll)\n")
+        self.assertEqual(self.run_weft("apply", "/nonexistent").returncode, 1)
+
+    def test_qemu_args_can_be_split_by_a_shell(self):
+        args = ["-m", "1G", "-chardev", "socket,id=x,path=/a,,b"]
+        done, server = self.ask("qemu-args", "vm1", "vm2", "--memory", "1G", result=args)
+        self.assertEqual(server.request["params"], {"ports": ["vm1", "vm2"], "memory": "1G"})
+        self.assertEqual(done.stdout.split(), args)
+        for bad in ("a b", "a*", "a?", "[a]", "", "a\nb"):
+            done, _ = self.ask("qemu-args", "vm1", result=["-m", bad])
+            self.assertEqual(done.returncode, 1, bad)
+            self.assertEqual(done.stdout, "")
+
+    def test_check_runs_the_weftd_beside_it(self):
+        good = os.path.join(DATA, "good", "networks.yaml")
+        bad = os.path.join(DATA, "bad", "mode.yaml")
+        self.assertEqual(self.run_weft("check", good).returncode, 0)
+        done = self.run_weft("check", good, bad)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(f"{bad}:1: networks.lab.mode: 'nat' is not known; allowed: bridge, isolated",
+                      done.stdout + done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()

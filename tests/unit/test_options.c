@@ -1,0 +1,127 @@
+/* The keys that tap, pcap and null ports may have in a configuration (options_*.c, port_null.c). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "vswitch/port.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* Reads a port's type keys alone, as the configuration does. */
+static int read_keys(const struct port_type *type, const char *text, struct port_config *config,
+		     struct error *error)
+{
+	const struct config_key *tables[] = { type->keys };
+	struct config_node *node;
+	int rc;
+
+	memset(config, 0, sizeof(*config));
+	error->text[0] = '\0';
+	if (type->defaults)
+		type->defaults(config);
+	assert_int_equal(config_node_parse("c", text, strlen(text), &node, error), 0);
+	rc = config_node_read("c", node, "port 'p1'", tables, 1, config, error);
+	config_node_free(node);
+	return rc;
+}
+
+static void test_good_keys(void **state)
+{
+	struct port_config config;
+	struct error error;
+
+	assert_int_equal(read_keys(&port_tap, "tap: t0", &config, &error), 0);
+	assert_string_equal(config.options.tap.name, "t0");
+	assert_false(config.options.tap.existing);
+	assert_int_equal(config.options.tap.fd, -1);
+	assert_int_equal(config.options.tap.queues, 1);
+	assert_int_equal(read_keys(&port_tap,
+				   "tap: {name: abcdefghijklmno, existing: true}\n"
+				   "queues: 64",
+				   &config, &error),
+			 0);
+	assert_string_equal(config.options.tap.name, "abcdefghijklmno");
+	assert_true(config.options.tap.existing);
+	assert_int_equal(config.options.tap.queues, 64);
+	assert_int_equal(read_keys(&port_tap, "tap: {fd: 5}", &config, &error), 0);
+	assert_int_equal(config.options.tap.fd, 5);
+	assert_string_equal(config.options.tap.name, "");
+
+	assert_int_equal(read_keys(&port_pcap, "pcap: {replay: a.pcap}", &config, &error), 0);
+	assert_string_equal(config.options.pcap.replay, "a.pcap");
+	assert_string_equal(config.options.pcap.record, "");
+	assert_int_equal(config.options.pcap.speed, PCAP_SPEED_FULL);
+	assert_int_equal(config.options.pcap.loops, 1);
+	assert_int_equal(read_keys(&port_pcap,
+				   "pcap: {replay: a, record: b, speed: recorded, loops: 0}",
+				   &config, &error),
+			 0);
+	assert_string_equal(config.options.pcap.record, "b");
+	assert_int_equal(config.options.pcap.speed, PCAP_SPEED_RECORDED);
+	assert_int_equal(config.options.pcap.loops, 0);
+
+	assert_int_equal(read_keys(&port_null, "null: {}", &config, &error), 0);
+	assert_int_equal(read_keys(&port_null, "null: true", &config, &error), 0);
+	assert_int_equal(read_keys(&port_null, "null:", &config, &error), 0);
+}
+
+static void test_bad_keys(void **state)
+{
+	static const struct {
+		const struct port_type *type;
+		const char *text;
+		const char *says;
+	} rows[] = {
+		{ &port_tap, "tap: abcdefghijklmnop", "not the name of an interface" },
+		{ &port_tap, "tap: ''", "not the name of an interface" },
+		{ &port_tap, "tap: a/b", "not the name of an interface" },
+		{ &port_tap, "tap: 'a b'", "not the name of an interface" },
+		{ &port_tap, "tap: a%d", "not the name of an interface" },
+		{ &port_tap, "tap: ..", "not the name of an interface" },
+		{ &port_tap, "tap: {name: [t0]}", "not the name of an interface" },
+		{ &port_tap, "tap: {}", "one of name and fd" },
+		{ &port_tap, "tap: {existing: true}", "one of name and fd" },
+		{ &port_tap, "tap: {name: t0, fd: 5}", "one of name and fd" },
+		{ &port_tap, "tap: {fd: 5, existing: true}", "'existing' goes with a name" },
+		{ &port_tap, "tap: {fd: -1}", "fd" },
+		{ &port_tap, "tap: {fd: 4294967295}", "fd" },
+		{ &port_tap, "tap: {nam: t0}", "nam" },
+		{ &port_tap, "tap: [t0]", "tap" },
+		{ &port_tap, "tap: t0\nqueues: 0", "queues" },
+		{ &port_tap, "tap: t0\nqueues: 65", "queues" },
+		{ &port_tap, "queues: 1", "tap" },
+		{ &port_pcap, "pcap: {}", "neither replays nor records" },
+		{ &port_pcap, "pcap: {loops: 3}", "neither replays nor records" },
+		{ &port_pcap, "pcap: a.pcap", "pcap" },
+		{ &port_pcap, "pcap: {replay: a, speed: fast}", "speed" },
+		{ &port_pcap, "pcap: {replay: a, loops: 4294967296}", "loops" },
+		{ &port_pcap, "pcap: {replay: a, loops: x}", "loops" },
+		{ &port_null, "null: false", "has no options" },
+		{ &port_null, "null: {a: b}", "has no options" },
+		{ &port_null, "null: [a]", "has no options" },
+	};
+	struct port_config config;
+	struct error error;
+
+	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		int rc = read_keys(rows[i].type, rows[i].text, &config, &error);
+
+		if (rc != -EINVAL || !strstr(error.text, rows[i].says) ||
+		    (strncmp(error.text, "c:1: ", 5) != 0 && strncmp(error.text, "c:2: ", 5) != 0))
+			fail_msg("\"%s\": %d, \"%s\"", rows[i].text, rc, error.text);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_good_keys),
+		cmocka_unit_test(test_bad_keys),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,567 @@
+/* The tap port against the kernel, in a network namespace of its own: frames both ways byte for
+ * byte through a packet socket on the interface's other side, offloads, and how it ends. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/port_fixture.h"
+
+#include "base/checksum.h"
+#include "base/parse.h"
+
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/if_packet.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <netlink/netlink.h>
+#include <netlink/route/link.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+
+#define ETHERTYPE_TEST 0x88b5 /* for local experiments: nobody else on the interface speaks it */
+#define PATIENCE       60000  /* milliseconds until a test gives up waiting for an event */
+
+static uint8_t bytes[FRAME_LENGTH_MAX];
+
+/* A namespace of our own; without root in a user namespace too, as its root. */
+static int enter_namespace(void)
+{
+	uid_t user = geteuid();
+	FILE *map;
+
+	if (unshare(CLONE_NEWNET) == 0)
+		return 0;
+	if (unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0)
+		return -errno;
+	map = fopen("/proc/self/uid_map", "w");
+	if (!map)
+		return -errno;
+	fprintf(map, "0 %u 1", (unsigned)user);
+	return fclose(map) == 0 ? 0 : -errno;
+}
+
+/* Whether this thread may use its capabilities. */
+static void set_capabilities(uint32_t effective)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2];
+
+	assert_int_equal(syscall(SYS_capget, &header, data), 0);
+	data[0].effective = data[0].permitted & effective;
+	data[1].effective = data[1].permitted & effective;
+	assert_int_equal(syscall(SYS_capset, &header, data), 0);
+}
+
+static int set_up(void **state)
+{
+	int rc = fixture_set_up(state, &port_tap);
+	struct fixture *f = *state;
+
+	strcpy(f->port.config.options.tap.name, "weft0");
+	for (uint32_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)(i * 13 + i / 256);
+	memset(bytes, 0xff, 6);
+	bytes[6] = 0x52;
+	write_be16(bytes + 12, ETHERTYPE_TEST);
+	return rc;
+}
+
+/* The other side: all frames of the test's type that pass the interface, with vnet header. */
+static int open_peer(const char *name, uint16_t type)
+{
+	struct sockaddr_ll address = { .sll_family = AF_PACKET, .sll_protocol = htobe16(type) };
+	int on = 1, size = 4 << 20;
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htobe16(type));
+
+	assert_true(fd >= 0);
+	address.sll_ifindex = (int)if_nametoindex(name);
+	assert_true(address.sll_ifindex > 0);
+	assert_int_equal(setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof(on)), 0);
+	assert_int_equal(setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof(on)), 0);
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	return fd;
+}
+
+static void wait_for(int fd)
+{
+	struct pollfd wait = { .fd = fd, .events = POLLIN };
+
+	assert_int_equal(poll(&wait, 1, PATIENCE), 1);
+}
+
+static uint32_t peer_receive(int peer, struct vnet_header *header, uint8_t *frame)
+{
+	struct iovec parts[] = { { header, VNET_HEADER_LEGACY }, { frame, FRAME_LENGTH_MAX } };
+	ssize_t n;
+
+	wait_for(peer);
+	n = readv(peer, parts, 2);
+	assert_true(n >= (ssize_t)VNET_HEADER_LEGACY);
+	return (uint32_t)n - VNET_HEADER_LEGACY;
+}
+
+static void peer_send(int peer, const struct vnet_header *header, const uint8_t *frame,
+		      uint32_t length)
+{
+	struct iovec parts[] = { { (void *)(uintptr_t)header, VNET_HEADER_LEGACY },
+				 { (void *)(uintptr_t)frame, length } };
+
+	assert_int_equal(writev(peer, parts, 2), VNET_HEADER_LEGACY + length);
+}
+
+/* Receives until a frame of `type` has come: the kernel has something to say of its own. */
+static struct frame *receive_frame(struct fixture *f, uint16_t type)
+{
+	for (;;) {
+		uint32_t n = fixture_receive(f);
+
+		for (uint32_t i = 0; i < f->burst->count; i++) {
+			if (read_be16(f->burst->frames[i].head + 12) == type)
+				return &f->burst->frames[i];
+		}
+		if (n == 0 && port_tap.arm(&f->port.receive_queues[0]))
+			wait_for(f->port.receive_queues[0].wake_fd);
+	}
+}
+
+static void assert_frame(const struct frame *frame, uint32_t length)
+{
+	static uint8_t copy[FRAME_LENGTH_MAX];
+
+	assert_int_equal(frame->length, length);
+	frame_copy_out(frame, 0, length, copy);
+	assert_memory_equal(copy, bytes, length);
+}
+
+/* In pieces of 50 bytes, more than a system call takes when the frame is long. */
+static struct frame make_frame(uint32_t length, struct frame_segment *segments)
+{
+	struct frame frame = { .head = bytes, .length = length, .segments = segments };
+	uint32_t at = length < FRAME_HEAD_MAX ? length : FRAME_HEAD_MAX;
+
+	frame.head_length = (uint16_t)at;
+	while (at < length) {
+		uint32_t n = length - at < 50 ? length - at : 50;
+
+		segments[frame.segment_count++] = (struct frame_segment){ bytes + at, n };
+		at += n;
+	}
+	return frame;
+}
+
+static int change_flags(const char *name, unsigned set, unsigned clear)
+{
+	struct ifreq request = { 0 };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	assert_true(fd >= 0);
+	strcpy(request.ifr_name, name);
+	assert_int_equal(ioctl(fd, SIOCGIFFLAGS, &request), 0);
+	if (set | clear) {
+		request.ifr_flags = (short)(((unsigned)request.ifr_flags | set) & ~clear);
+		assert_int_equal(ioctl(fd, SIOCSIFFLAGS, &request), 0);
+	}
+	close(fd);
+	return request.ifr_flags;
+}
+
+static void set_mtu(const char *name, int mtu)
+{
+	struct ifreq request = { .ifr_mtu = mtu };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	assert_true(fd >= 0);
+	strcpy(request.ifr_name, name);
+	assert_int_equal(ioctl(fd, SIOCSIFMTU, &request), 0);
+	close(fd);
+}
+
+static int open_tun(const char *name, unsigned flags)
+{
+	struct ifreq request = { .ifr_flags = (short)flags };
+	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	if (name) {
+		strcpy(request.ifr_name, name);
+		assert_int_equal(ioctl(fd, TUNSETIFF, &request), 0);
+	}
+	return fd;
+}
+
+static void delete_interface(const char *name)
+{
+	struct nl_sock *socket = nl_socket_alloc();
+	struct rtnl_link *link = rtnl_link_alloc();
+
+	assert_int_equal(nl_connect(socket, NETLINK_ROUTE), 0);
+	rtnl_link_set_name(link, name);
+	assert_int_equal(rtnl_link_delete(socket, link), 0);
+	rtnl_link_put(link);
+	nl_socket_free(socket);
+}
+
+static void test_opens_and_shows(void **state)
+{
+	struct fixture *f = *state;
+	json_t *object = json_object(), *offload;
+	size_t i;
+	bool csum = false;
+
+	assert_int_equal(fixture_open(f), 0);
+	assert_true(atomic_load(&f->port.link));
+	assert_true(change_flags("weft0", 0, 0) & IFF_UP);
+	port_tap.show(&f->port, object);
+	assert_string_equal(json_string_value(json_object_get(object, "interface")), "weft0");
+	assert_int_equal(json_integer_value(json_object_get(object, "ifindex")),
+			 if_nametoindex("weft0"));
+	assert_int_equal(json_integer_value(json_object_get(object, "mtu")), 1500);
+	json_array_foreach(json_object_get(object, "offloads"), i, offload)
+		csum = csum || strcmp(json_string_value(offload), "csum") == 0;
+	assert_true(csum);
+	json_decref(object);
+	assert_true(port_tap.offloads(&f->port.send_queues[0]) & OFFLOAD_TSO4);
+	fixture_close(f);
+	assert_int_equal(if_nametoindex("weft0"), 0);
+}
+
+static void test_receives(void **state)
+{
+	static const uint32_t lengths[] = { 14, 60, 191, 192, 193, 1514, 9014, 65535 };
+	static const struct vnet_header none;
+	struct fixture *f = *state;
+	int peer;
+
+	assert_int_equal(fixture_open(f), 0);
+	set_mtu("weft0", 65521);
+	peer = open_peer("weft0", ETHERTYPE_TEST);
+	for (unsigned i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+		peer_send(peer, &none, bytes, lengths[i]);
+		assert_frame(receive_frame(f, ETHERTYPE_TEST), lengths[i]);
+	}
+	/* Longer than a burst: what has no room stays in the tap. */
+	for (unsigned i = 0; i < 40; i++)
+		peer_send(peer, &none, bytes, 65535);
+	for (unsigned i = 0; i < 40;) {
+		fixture_receive(f);
+		for (uint32_t j = 0; j < f->burst->count; j++) {
+			if (read_be16(f->burst->frames[j].head + 12) != ETHERTYPE_TEST)
+				continue;
+			assert_frame(&f->burst->frames[j], 65535);
+			i++;
+		}
+	}
+	burst_reset(f->burst);
+	f->burst->limit = 2;
+	for (unsigned i = 0; i < 3; i++)
+		peer_send(peer, &none, bytes, 60);
+	port_tap.receive(&f->port.receive_queues[0], f->burst, &f->counters);
+	assert_int_equal(f->burst->count, 2);
+	assert_false(port_tap.arm(&f->port.receive_queues[0]));
+	close(peer);
+	fixture_close(f);
+}
+
+static void test_sends(void **state)
+{
+	static const uint32_t lengths[] = { 14, 60, 192, 193, 1514, 9014, 51000, 65553 };
+	struct fixture *f = *state;
+	static struct frame_segment segments[2000];
+	static uint8_t copy[FRAME_LENGTH_MAX];
+	struct vnet_header header;
+	uint64_t total = 0;
+	int peer;
+
+	assert_int_equal(fixture_open(f), 0);
+	peer = open_peer("weft0", ETHERTYPE_TEST);
+	for (unsigned i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+		struct frame frame = make_frame(lengths[i], segments);
+
+		assert_int_equal(fixture_send(f, &frame), 1);
+		assert_int_equal(peer_receive(peer, &header, copy), lengths[i]);
+		assert_memory_equal(copy, bytes, lengths[i]);
+		total += lengths[i];
+	}
+	assert_int_equal(atomic_load(&f->counters.transmit_bytes), total);
+	assert_int_equal(atomic_load(&f->counters.transmit_packets), 8);
+	close(peer);
+	fixture_close(f);
+}
+
+#define TCP_LENGTH 40054u /* 40,000 bytes behind Ethernet, IPv4 and TCP */
+
+/* A TSO frame in `bytes`, and the header that says so. */
+static struct vnet_header make_tcp(void)
+{
+	static const uint8_t ip[] = { 0x45, 0, 0,  0, 0, 1, 0x40, 0, 64, 6,
+				      0,    0, 10, 9, 8, 1, 10,	  9, 8,	 2 };
+	struct vnet_header header = { .flags = VNET_FLAG_NEEDS_CSUM,
+				      .gso_type = VNET_GSO_TCPV4,
+				      .hdr_len = 54,
+				      .gso_size = 1448,
+				      .csum_start = 34,
+				      .csum_offset = 16 };
+	struct frame frame = { .head = bytes, .head_length = 192, .length = 192 };
+	uint16_t sum;
+
+	write_be16(bytes + 12, ETHERTYPE_IPV4);
+	memcpy(bytes + 14, ip, sizeof(ip));
+	write_be16(bytes + 16, TCP_LENGTH - 14);
+	sum = checksum_finish(checksum_add(0, bytes + 14, 20));
+	memcpy(bytes + 24, &sum, 2);
+	memset(bytes + 34, 0, 20);
+	bytes[35] = 80;
+	bytes[37] = 81;
+	bytes[46] = 0x50;
+	bytes[47] = 0x10;
+	parse_frame(&frame);
+	sum = (uint16_t)~checksum_finish(
+	    checksum_pseudo_header(&frame, IPPROTO_TCP, TCP_LENGTH - 34));
+	memcpy(bytes + 50, &sum, 2);
+	return header;
+}
+
+static void test_offloads_pass_both_ways(void **state)
+{
+	struct fixture *f = *state;
+	struct vnet_header header = make_tcp();
+	static struct frame_segment segments[2000];
+	static uint8_t copy[FRAME_LENGTH_MAX];
+	struct frame frame, *received;
+	enum drop_reason reason;
+	int peer;
+
+	assert_int_equal(fixture_open(f), 0);
+	peer = open_peer("weft0", ETHERTYPE_IPV4);
+	peer_send(peer, &header, bytes, TCP_LENGTH);
+	received = receive_frame(f, ETHERTYPE_IPV4);
+	assert_frame(received, TCP_LENGTH);
+	assert_int_equal(received->gso, FRAME_GSO_TCP4);
+	assert_int_equal(received->gso_size, 1448);
+	assert_true(received->flags & FRAME_NEEDS_CSUM);
+	assert_int_equal(received->csum_start, 34);
+	assert_int_equal(received->csum_offset, 16);
+
+	frame = make_frame(TCP_LENGTH, segments);
+	assert_true(vnet_header_to_frame(&header, &frame, OFFLOAD_ALL, &reason));
+	assert_int_equal(fixture_send(f, &frame), 1);
+	memset(&header, 0, sizeof(header));
+	assert_int_equal(peer_receive(peer, &header, copy), TCP_LENGTH);
+	assert_memory_equal(copy, bytes, TCP_LENGTH);
+	assert_int_equal(header.gso_type, VNET_GSO_TCPV4);
+	assert_int_equal(header.gso_size, 1448);
+	assert_true(header.flags & VNET_FLAG_NEEDS_CSUM);
+	close(peer);
+	fixture_close(f);
+}
+
+static void test_interface_down(void **state)
+{
+	struct fixture *f = *state;
+	struct frame frame = make_frame(60, NULL);
+
+	assert_int_equal(fixture_open(f), 0);
+	change_flags("weft0", 0, IFF_UP);
+	assert_int_equal(fixture_send(f, &frame), 0);
+	assert_int_equal(fixture_drops(f, DROP_PORT_DOWN), 1);
+	change_flags("weft0", IFF_UP, 0);
+	assert_int_equal(fixture_send(f, &frame), 1);
+	/* A GSO type that makes no sense of this frame: the kernel refuses it. */
+	frame.gso = FRAME_GSO_TCP4;
+	assert_int_equal(fixture_send(f, &frame), 0);
+	assert_int_equal(fixture_drops(f, DROP_WRITE_FAILED), 1);
+	assert_null(f->port.fault);
+	fixture_close(f);
+}
+
+static void run_gone(struct fixture *f)
+{
+	assert_int_equal(event_base_loop(f->loop, EVLOOP_ONCE), 0);
+	assert_non_null(f->port.fault);
+	assert_string_equal(f->port.fault, "interface gone");
+	assert_false(atomic_load(&f->port.link));
+	assert_false(atomic_load(&f->port.receive_queues[0].running));
+	assert_false(atomic_load(&f->port.send_queues[0].running));
+	fixture_close(f);
+}
+
+static void test_interface_deleted(void **state)
+{
+	struct fixture *f = *state;
+	struct frame frame = make_frame(60, NULL);
+
+	assert_int_equal(fixture_open(f), 0);
+	delete_interface("weft0");
+	/* Whatever was under way is still read; then it is found out, once, and all is quiet. */
+	while (fixture_receive(f) > 0)
+		;
+	assert_int_equal(fixture_receive(f), 0);
+	assert_true(port_tap.arm(&f->port.receive_queues[0]));
+	assert_int_equal(fixture_send(f, &frame), 0);
+	assert_int_equal(fixture_drops(f, DROP_PORT_DOWN), 1);
+	run_gone(f);
+
+	/* A port that only sends finds out too. */
+	assert_int_equal(fixture_open(f), 0);
+	assert_null(f->port.fault);
+	delete_interface("weft0");
+	assert_int_equal(fixture_send(f, &frame), 0);
+	assert_int_equal(fixture_drops(f, DROP_PORT_DOWN), 2);
+	run_gone(f);
+}
+
+static void test_existing(void **state)
+{
+	struct fixture *f = *state;
+	struct tap_options *options = &f->port.config.options.tap;
+	unsigned files = f->files;
+	int fd;
+
+	options->existing = true;
+	fixture_refused(f, ENODEV, "'weft0' is not there");
+	strcpy(options->name, "lo");
+	fixture_refused(f, EINVAL, "not a tap");
+	strcpy(options->name, "weft0");
+	fd = open_tun("weft0", IFF_TAP | IFF_NO_PI);
+	f->files = files + 1;
+	fixture_refused(f, EBUSY, "somebody else has it open");
+	options->existing = false;
+	fixture_refused(f, EEXIST, "exists already; say `existing: true`");
+	assert_int_equal(ioctl(fd, TUNSETPERSIST, 1), 0);
+	close(fd);
+	f->files = files;
+	fixture_refused(f, EEXIST, "exists already; say `existing: true`");
+	options->existing = true;
+	assert_int_equal(fixture_open(f), 0);
+	/* Whoever made it sets it up. */
+	assert_false(change_flags("weft0", 0, 0) & IFF_UP);
+	fixture_close(f);
+	options->queues = 4;
+	fixture_refused(f, EINVAL, "not made with multi_queue");
+	delete_interface("weft0");
+
+	/* One queue of a tap of several. */
+	options->queues = 1;
+	fd = open_tun("weft0", IFF_TAP | IFF_NO_PI | IFF_MULTI_QUEUE | IFF_VNET_HDR);
+	f->files = files + 1;
+	assert_int_equal(fixture_open(f), 0);
+	fixture_close(f);
+	close(fd);
+}
+
+static void test_without_privilege(void **state)
+{
+	struct fixture *f = *state;
+	struct tap_options *options = &f->port.config.options.tap;
+	int fd;
+
+	set_capabilities(0);
+	fixture_refused(f, EPERM, "making a tap needs CAP_NET_ADMIN");
+	set_capabilities(UINT32_MAX);
+	fd = open_tun("weft0", IFF_TAP | IFF_NO_PI | IFF_VNET_HDR);
+	assert_int_equal(ioctl(fd, TUNSETPERSIST, 1), 0);
+	assert_int_equal(ioctl(fd, TUNSETOWNER, geteuid()), 0);
+	close(fd);
+	options->existing = true;
+	set_capabilities(0);
+	assert_int_equal(fixture_open(f), 0);
+	assert_true(port_tap.offloads(&f->port.send_queues[0]) & OFFLOAD_TSO4);
+	fixture_close(f);
+	set_capabilities(UINT32_MAX);
+	delete_interface("weft0");
+}
+
+static void test_queues(void **state)
+{
+	struct fixture *f = *state;
+	struct frame frame = make_frame(60, NULL);
+	struct frame *frames[] = { &frame };
+	struct vnet_header header;
+	static uint8_t copy[FRAME_LENGTH_MAX];
+	int peer;
+
+	f->port.config.options.tap.queues = 8;
+	assert_int_equal(fixture_open(f), 0);
+	assert_int_equal(f->port.receive_count, 8);
+	assert_int_equal(f->port.send_count, 8);
+	peer = open_peer("weft0", ETHERTYPE_TEST);
+	for (unsigned i = 0; i < 8; i++) {
+		assert_int_equal(f->port.receive_queues[i].wake_fd, f->port.receive_queues[i].fd);
+		assert_int_equal(port_tap.send(&f->port.send_queues[i], frames, 1, &f->counters),
+				 1);
+		assert_int_equal(peer_receive(peer, &header, copy), 60);
+		assert_memory_equal(copy, bytes, 60);
+	}
+	close(peer);
+	fixture_close(f);
+}
+
+static void test_given(void **state)
+{
+	struct fixture *f = *state;
+	struct tap_options *options = &f->port.config.options.tap;
+	struct frame frame = make_frame(60, NULL);
+	int fds[] = { open_tun("weft1", IFF_TAP | IFF_NO_PI | IFF_VNET_HDR),
+		      open_tun("weft2", IFF_TAP | IFF_NO_PI),
+		      open_tun("weft3", IFF_TAP | IFF_VNET_HDR),
+		      open_tun("weft4", IFF_TUN | IFF_NO_PI | IFF_VNET_HDR),
+		      open_tun(NULL, 0),
+		      open("/dev/null", O_RDWR | O_CLOEXEC) };
+
+	options->name[0] = '\0';
+	f->files += 6;
+	change_flags("weft1", IFF_UP, 0);
+	options->fd = fds[0];
+	options->queues = 2;
+	fixture_refused(f, EINVAL, "one queue");
+	options->queues = 1;
+	assert_int_equal(fixture_open(f), 0);
+	assert_int_not_equal(f->port.send_queues[0].fd, fds[0]);
+	assert_int_equal(fixture_send(f, &frame), 1);
+	fixture_close(f);
+	options->fd = fds[1];
+	fixture_refused(f, EINVAL, "'weft2' was attached as a tap without IFF_VNET_HDR");
+	options->fd = fds[2];
+	for (unsigned i = 0; i < 2; i++)
+		fixture_refused(f, EINVAL, "'weft3' was attached as a tap without IFF_NO_PI");
+	options->fd = fds[3];
+	fixture_refused(f, EINVAL, "'weft4' was attached as a tun");
+	options->fd = fds[4];
+	fixture_refused(f, EINVAL, "not an open file of a tap");
+	options->fd = fds[5];
+	fixture_refused(f, EINVAL, "not an open file of a tap");
+	options->fd = 1000000;
+	fixture_refused(f, EBADF, "fd 1000000");
+	for (unsigned i = 0; i < 6; i++)
+		close(fds[i]);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, fixture_tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_opens_and_shows), TEST(test_receives),
+		TEST(test_sends),	    TEST(test_offloads_pass_both_ways),
+		TEST(test_interface_down),  TEST(test_interface_deleted),
+		TEST(test_existing),	    TEST(test_without_privilege),
+		TEST(test_queues),	    TEST(test_given),
+	};
+	int rc = enter_namespace();
+
+	if (rc != 0 || access("/dev/net/tun", R_OK | W_OK) != 0) {
+		printf("skipped: no network namespace (%s) or no /dev/net/tun for this user\n",
+		       strerror(-rc));
+		return 77; /* meson: skipped */
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

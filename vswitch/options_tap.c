@@ -1,0 +1,112 @@
+/* What a tap port may say in the configuration: its table of keys, used by port_tap.c through the
+ * port contract. Control thread, weftd --check, fuzzer. */
+#include "vswitch/options.h"
+
+#include <string.h>
+
+#define QUEUES_MAX 64u
+
+/* As the kernel sees it (dev_valid_name), and no pattern ("tap%d"): the name is known before. */
+static int read_name(const char *file, const struct config_node *value, void *out,
+		     struct error *error)
+{
+	struct tap_options *tap = &((struct port_config *)out)->options.tap;
+	const char *name = value->kind == CONFIG_SCALAR ? value->scalar : "";
+	size_t length = strlen(name);
+	bool good = length > 0 && length < sizeof(tap->name) && strcmp(name, ".") != 0 &&
+		    strcmp(name, "..") != 0;
+
+	for (size_t i = 0; i < length; i++)
+		good = good && name[i] > ' ' && name[i] < 0x7f && !strchr("/:%", name[i]);
+	if (!good)
+		return config_error(file, value, error,
+				    "not the name of an interface; allowed: 1 to %zu characters "
+				    "without space, '/', ':' and '%%'",
+				    sizeof(tap->name) - 1);
+	memcpy(tap->name, name, length + 1);
+	return 0;
+}
+
+static int read_existing(const char *file, const struct config_node *value, void *out,
+			 struct error *error)
+{
+	struct port_config *port = out;
+
+	return config_node_bool(file, value, &port->options.tap.existing, error);
+}
+
+static int read_fd(const char *file, const struct config_node *value, void *out,
+		   struct error *error)
+{
+	struct port_config *port = out;
+	uint64_t n;
+	int rc = config_node_number(file, value, 0, INT32_MAX, &n, error);
+
+	if (rc == 0)
+		port->options.tap.fd = (int)n;
+	return rc;
+}
+
+static const struct config_key inner_keys[] = {
+	{ .name = "name", .read = read_name, .help = "interface" },
+	{ .name = "existing",
+	  .read = read_existing,
+	  .help = "true: attach to a tap that is there" },
+	{ .name = "fd", .read = read_fd, .help = "number of an open file of a tap" },
+	{ 0 },
+};
+
+static int read_tap(const char *file, const struct config_node *value, void *out,
+		    struct error *error)
+{
+	static const struct config_key *const tables[] = { inner_keys };
+	struct tap_options *tap = &((struct port_config *)out)->options.tap;
+	int rc;
+
+	if (value->kind == CONFIG_SCALAR)
+		return read_name(file, value, out, error);
+	rc = config_node_read(file, value, "tap", tables, 1, out, error);
+	if (rc != 0)
+		return rc;
+	if ((tap->name[0] != '\0') == (tap->fd >= 0))
+		return config_error(file, value, error, "allowed: one of name and fd");
+	if (tap->existing && tap->fd >= 0)
+		return config_error(file, value, error,
+				    "'existing' goes with a name; a tap given as fd is there");
+	return 0;
+}
+
+static int read_queues(const char *file, const struct config_node *value, void *out,
+		       struct error *error)
+{
+	struct port_config *port = out;
+	uint64_t n;
+	int rc = config_node_number(file, value, 1, QUEUES_MAX, &n, error);
+
+	if (rc == 0)
+		port->options.tap.queues = (uint16_t)n;
+	return rc;
+}
+
+const struct config_key port_tap_keys[] = {
+	/* Compared from name to fd; `name` opens the struct. */
+	{ .name = "tap",
+	  .read = read_tap,
+	  .required = true,
+	  .help = "NAME, {name: NAME, existing: true} or {fd: N}",
+	  .offset = offsetof(struct port_config, options.tap),
+	  .size = offsetof(struct tap_options, queues),
+	  .unique = "tap" },
+	{ .name = "queues",
+	  .read = read_queues,
+	  .help = "queues, 1 to 64",
+	  .offset = offsetof(struct port_config, options.tap.queues),
+	  .size = sizeof(uint16_t) },
+	{ 0 },
+};
+
+void port_tap_defaults(struct port_config *config)
+{
+	config->options.tap.fd = -1;
+	config->options.tap.queues = 1;
+}
