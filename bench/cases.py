@@ -58,9 +58,9 @@ FLOWS = Case(
 MACS = Case(
     "macs", "Many MAC addresses",
     "64-byte frames between so many MAC addresses in turn, half of them on each side, all learned "
-    "before.",
+    "before and used for two seconds.",
     "mpps", "Mpps",
-    tuple(Point(label, ("--macs", str(count)))
+    tuple(Point(label, ("--macs", str(count), "--warm-up", "2"))
           for count, label in ((2, "2"), (2000, "2,000"), (64000, "64,000"))),
     ("limit", "weft", "ovs"))
 

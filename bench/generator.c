@@ -20,7 +20,7 @@ struct measurement {
 	double seconds;
 	uint64_t received, bytes, sent;
 	uint64_t busy_cycles, rounds, busy_rounds, batches, batch_frames, kicks;
-	double processor_seconds;
+	double processor_seconds, watched_seconds;
 	long preemptions;
 };
 
@@ -97,6 +97,17 @@ static void close_idle_guests(struct idle_guests *idle)
 	free(idle->guests);
 }
 
+/* Processor time of another process, all its threads. */
+static double watched_seconds(int pid)
+{
+	struct timespec used;
+	clockid_t clock;
+
+	if (pid == 0 || clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &used) != 0)
+		return 0;
+	return (double)used.tv_sec + (double)used.tv_nsec / 1e9;
+}
+
 static void read_counters(const struct traffic *traffic, struct measurement *to)
 {
 	struct rusage usage;
@@ -118,6 +129,7 @@ static void read_counters(const struct traffic *traffic, struct measurement *to)
 	to->processor_seconds = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
 				(double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 	to->preemptions = usage.ru_nivcsw;
+	to->watched_seconds = watched_seconds(traffic->options->watch);
 }
 
 static void subtract(struct measurement *after, const struct measurement *before)
@@ -133,6 +145,7 @@ static void subtract(struct measurement *after, const struct measurement *before
 	after->kicks -= before->kicks;
 	after->processor_seconds -= before->processor_seconds;
 	after->preemptions -= before->preemptions;
+	after->watched_seconds -= before->watched_seconds;
 }
 
 static int measure(struct traffic *traffic, struct measurement *result)
@@ -224,6 +237,7 @@ static void print_result(const struct traffic *traffic, const struct measurement
 	       ratio((double)result->busy_cycles, frames),
 	       ratio((double)result->batch_frames, (double)result->batches), result->kicks,
 	       result->processor_seconds / result->seconds, result->preemptions);
+	printf(" \"switch_processor\": %.5f,\n", result->watched_seconds / result->seconds);
 	printf(" \"first_frame_ns\": %lu, \"features\": \"0x%lx\"}\n", first_ns,
 	       traffic->sides[0].guest->features);
 }

@@ -22,6 +22,8 @@
 #include <unistd.h>
 
 #define BURST		   64u
+#define AHEAD		   8u /* frames between prefetch and copy */
+#define PREFETCH_BYTES	   2048u
 #define QUEUES		   2u
 #define FDS_MAX		   8u
 #define LOOK_AT_SOCKETS	   65536u /* rounds between two looks at the sockets */
@@ -271,12 +273,12 @@ struct pair {
 	uint32_t length;
 };
 
+/* The first lines; a longer copy runs ahead of itself by then. */
 static inline void prefetch(const struct pair *pair)
 {
-	for (uint32_t i = 0; i < pair->length; i += 64) {
+	for (uint32_t i = 0; i < pair->length && i < PREFETCH_BYTES; i += 64) {
 		__builtin_prefetch(pair->from + i);
-		if (i < 256)
-			__builtin_prefetch(pair->to + i, 1);
+		__builtin_prefetch(pair->to + i, 1);
 	}
 }
 
@@ -321,13 +323,15 @@ static void move(struct guest *from, struct guest *to)
 	room = waiting(target);
 	count = count < room ? count : room;
 	count = count < BURST ? count : BURST;
-	for (uint16_t i = 0; i < count; i++) {
+	for (uint16_t i = 0; i < count; i++)
 		pairs[i] = next_pair(from, source, to, target, i);
+	for (uint16_t i = 0; i < count && i < AHEAD; i++)
 		prefetch(&pairs[i]);
-	}
 	for (uint16_t i = 0; i < count; i++) {
 		uint16_t one = 1;
 
+		if (i + AHEAD < count)
+			prefetch(&pairs[i + AHEAD]);
 		copy(pairs[i].to, pairs[i].from, pairs[i].length);
 		memcpy(pairs[i].to + NUM_BUFFERS_OFFSET, &one, sizeof(one));
 	}

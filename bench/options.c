@@ -185,6 +185,16 @@ static bool set_latency(struct generator_options *options, const char *value)
 	return true;
 }
 
+static bool set_watch(struct generator_options *options, const char *value)
+{
+	uint32_t pid;
+
+	if (!parse_u32(value, 1, INT32_MAX, &pid))
+		return false;
+	options->watch = (int)pid;
+	return true;
+}
+
 static const struct option_row rows[] = {
 	{ "socket", "PATH", "socket of a port; given twice, first the one that sends", set_socket },
 	{ "listen", NULL, "listen on the sockets: the backend is the client", set_listen },
@@ -206,6 +216,7 @@ static const struct option_row rows[] = {
 	{ "timeout", "SECONDS", "for the backend to appear and to forward (10)", set_timeout },
 	{ "core", "N", "run there", set_core },
 	{ "event-idx", NULL, "negotiate event indices", set_event_idx },
+	{ "watch", "PID", "tell the processor time this process takes meanwhile", set_watch },
 	{ "latency", NULL, "take the time of each frame, not of one in 16", set_latency },
 };
 #define ROW_COUNT (sizeof(rows) / sizeof(rows[0]))

@@ -22,6 +22,7 @@ struct generator_options {
 	int core;
 	bool event_idx;
 	bool all_latencies;
+	int watch; /* process id; 0: none */
 };
 
 /* Fills *options from the command line; on failure says why on stderr and returns -EINVAL. Prints

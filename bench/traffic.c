@@ -283,16 +283,16 @@ static uint32_t send_round(struct traffic *traffic, uint32_t from, struct pace *
 	return count;
 }
 
-static uint32_t receive_round(struct traffic *traffic, uint32_t to, uint32_t *patience,
-			      uint64_t now)
+static uint32_t receive_round(struct traffic *traffic, uint32_t to, uint32_t *patience)
 {
 	struct traffic_side *side = &traffic->sides[to];
 	uint32_t count = driver_ring_used_count(&side->receive);
 
 	if (count == 0 || !worth_it(traffic, count, patience))
 		return 0;
+	/* The time is taken now, after the index was seen to have moved. */
 	count = receive_batch(traffic, side, &traffic->sides[to ^ 1].stream,
-			      traffic->options->batch, now);
+			      traffic->options->batch, cycles_now());
 	traffic->batches++;
 	traffic->batch_frames += count;
 	return count;
@@ -319,7 +319,7 @@ double traffic_run(struct traffic *traffic, double seconds)
 			done += send_round(traffic, i, &paces[i], &patience[i], now);
 		now = cycles_now();
 		for (uint32_t i = 0; i < senders; i++)
-			done += receive_round(traffic, i ^ 1, &patience[2 + i], now);
+			done += receive_round(traffic, i ^ 1, &patience[2 + i]);
 		now = cycles_now();
 		traffic->rounds++;
 		if (done > 0) {
@@ -336,13 +336,9 @@ void traffic_drain(struct traffic *traffic)
 	uint32_t impatient = PATIENCE, also = PATIENCE;
 
 	while (now - last < DRAIN_NS) {
-		uint64_t cycles = cycles_now();
-
 		now = clock_ns();
 		impatient = also = PATIENCE;
-		if (receive_round(traffic, 0, &impatient, cycles) +
-			receive_round(traffic, 1, &also, cycles) >
-		    0)
+		if (receive_round(traffic, 0, &impatient) + receive_round(traffic, 1, &also) > 0)
 			last = now;
 	}
 }
@@ -404,7 +400,7 @@ int traffic_probe(struct traffic *traffic, uint64_t deadline_ns, uint64_t *first
 			if (now >= next)
 				send_marked(&traffic->sides[i], STREAM_PROBE, 0);
 			patience = PATIENCE;
-			receive_round(traffic, i ^ 1, &patience, 0);
+			receive_round(traffic, i ^ 1, &patience);
 			probes[i] = traffic->sides[i].stream.probes;
 		}
 		if (now >= next)
@@ -428,7 +424,7 @@ int traffic_announce(struct traffic *traffic, uint64_t deadline_ns)
 			    send_marked(&traffic->sides[i], STREAM_ANNOUNCE, next[i] % macs))
 				next[i]++;
 			patience = PATIENCE;
-			receive_round(traffic, i ^ 1, &patience, 0);
+			receive_round(traffic, i ^ 1, &patience);
 		}
 	}
 	return restore(traffic, deadline_ns);
