@@ -27,15 +27,18 @@
 
 #define EVENTS_MAX 64
 
-/* How long an empty queue is still polled, by poll mode. Adaptive: about the time a guest takes to
- * answer a frame, so that request and response traffic stays polled; busy: long enough that only a
- * port without traffic goes quiet. */
+/* How long a queue is still polled after it brought something, by poll mode. Adaptive: about the
+ * time a guest takes to answer a frame, so that request and response traffic stays polled; busy:
+ * long enough that only a port without traffic goes quiet. */
 static const uint64_t active_us[] = {
 	[CONFIG_POLL_ADAPTIVE] = 50,
-	[CONFIG_POLL_BUSY] = 1000000,
+	[CONFIG_POLL_BUSY] = 100000,
 };
+/* How long one is polled that was woken or has just started and brought nothing yet, in both modes:
+ * a thousand ports that come up must not be polled for long. */
+#define FIRST_LOOK_US 50
 /* How often a worker that polls looks for wake-ups of its quiet queues. */
-#define EPOLL_INTERVAL_US 20
+#define EPOLL_INTERVAL_US 50
 
 static void queue_activate(struct worker_context *context, struct port_queue *queue, uint64_t now)
 {
@@ -46,7 +49,8 @@ static void queue_activate(struct worker_context *context, struct port_queue *qu
 			queue->port->type->disarm(queue);
 		counter_add(&context->worker->counters.wakes, 1);
 	}
-	queue->active_until = now + active_us[context->worker->poll] * (clock_hz() / 1000000);
+	if (queue->active_until < now + FIRST_LOOK_US * (clock_hz() / 1000000))
+		queue->active_until = now + FIRST_LOOK_US * (clock_hz() / 1000000);
 }
 
 static bool queue_running(const struct port_queue *queue)
@@ -246,7 +250,7 @@ static void context_loop(struct worker_context *context)
 	uint64_t interval = EPOLL_INTERVAL_US * (clock_hz() / 1000000);
 	uint64_t now = clock_cycles(), look_at = now, hz = clock_hz(), second = 0;
 	struct epoll_event events[EVENTS_MAX];
-	bool sleep = false;
+	bool sleep = false, quiet = false; /* no queue is active, not all are */
 
 	/* acquire: pairs with the release in worker_destroy(). */
 	while (!atomic_load_explicit(&worker->stop, memory_order_acquire)) {
@@ -257,7 +261,7 @@ static void context_loop(struct worker_context *context)
 		if (sleep) {
 			count = context_sleep(context, events);
 			now = clock_cycles();
-		} else if (now >= look_at) {
+		} else if (quiet && now >= look_at) {
 			count = epoll_wait(worker->epoll_fd, events, EVENTS_MAX, 0);
 			look_at = now + interval;
 		}
@@ -269,6 +273,7 @@ static void context_loop(struct worker_context *context)
 		context_handle_events(context, events, count, now);
 		taken = context_poll(context, now);
 		sleep = worker->poll == CONFIG_POLL_ADAPTIVE && context->plan->active_count == 0;
+		quiet = context->plan->active_count < context->plan->count;
 		rcu_quiescent(worker->vswitch->rcu, worker->id);
 		later = clock_cycles();
 		counter_add(&worker->counters.polls, 1);
