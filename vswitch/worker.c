@@ -321,7 +321,7 @@ static int worker_start_thread(struct worker *worker, struct error *error)
 		CPU_SET((size_t)worker->cpu, &set);
 		result = pthread_setaffinity_np(worker->thread, sizeof(set), &set);
 		if (result != 0)
-			return error_set(error, result, "workers: cpus: CPU %d cannot be used: %s",
+			return error_set(error, result, "workers.cpus: CPU %d cannot be used: %s",
 					 worker->cpu, strerror(result));
 	}
 	return 0;

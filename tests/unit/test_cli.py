@@ -82,7 +82,7 @@ class Weft(unittest.TestCase):
 
     def test_wrong_usage_is_2_and_says_how(self):
         for args in ([], ["frob"], ["port"], ["port", "frob"], ["show"], ["show", "cats"],
-                     ["show", "macs", "x"], ["show", "ports", "--all"], ["show", "ports", "-x"],
+                     ["show", "workers", "x"], ["show", "ports", "--all"], ["show", "ports", "-x"],
                      ["show", "ports", "a", "b"], ["apply"], ["apply", "a", "b"], ["check"],
                      ["port", "add"], ["port", "add", "--vlan", "1"], ["port", "add", "p", "x"],
                      ["port", "add", "p", "--vlan"], ["port", "add", "p", "--tap-fd", "x"],
@@ -144,6 +144,9 @@ class Weft(unittest.TestCase):
                          r'{"vhost-user": "/a b, c: \"d\"} #"}')
         self.assertEqual(self.config_of("--vhost-user=/a=b"), '{"vhost-user": "/a=b"}')
         self.assertEqual(self.config_of("--mac", "--x"), '{"mac": "--x"}')
+        self.assertEqual(self.config_of("--isolated", "vlan=1", "--null"),
+                         '{"isolated": "true", "vlan": "1", "null": {}}')
+        self.assertEqual(self.config_of("--isolated", "false"), '{"isolated": "false"}')
 
     def test_network_add(self):
         done, server = self.ask("network", "add", "n", "--mode", "bridge", "--uplink", "{tap: t}")
@@ -196,6 +199,11 @@ class Weft(unittest.TestCase):
         self.assertEqual([line.split() for line in lines[-3:]],
                          [["index", "state"], ["0", "running"], ["1", "stopped"]])
 
+    def test_lists_of_one(self):
+        done, server = self.ask("show", "macs", "lab", result=[{"network": "lab", "age": 1}])
+        self.assertEqual(server.request["params"], {"what": "macs", "name": "lab"})
+        self.assertEqual(done.stdout.split()[0], "NETWORK")
+
     def test_json_is_what_the_server_says(self):
         rows = [{"x": [1, {"y": None}]}]
         done, _ = self.ask("show", "workers", "--json", result=rows)
@@ -217,6 +225,8 @@ class Weft(unittest.TestCase):
                 "file": "stdin", "text": "ports: {}\n"}})
             self.assertEqual(done.stdout, "- port a\n+ network n\n~ port b (vlan, queues)\n"
                                           "~ workers (poll)\n")
+            done, _ = self.ask(command, "--json", "-", result=changes, input="ports: {}\n")
+            self.assertEqual(json.loads(done.stdout), changes)
         self.assertEqual(self.run_weft("apply", "/nonexistent").returncode, 1)
 
     def test_qemu_args_can_be_split_by_a_shell(self):
