@@ -16,6 +16,14 @@ const struct command commands[] = {
 	  "frame can be dropped, counted or not.\n"
 	  "--json prints what the API answers; docs/api.md explains each key.\n",
 	  "networks ports macs drops workers --all --json", command_show },
+	{ "top", "[-n SECONDS] [--count N] [--once] [--json]",
+	  "show live what ports and workers do",
+	  "Packets, bits and drops a second of each port, the busiest first, both ways\n"
+	  "(RECEIVED: from the port into the switch); of each worker how busy it is, frames\n"
+	  "in a burst, and cycles a frame by stage. -n: how often, default every second.\n"
+	  "q ends it, and so does --count N after N times; --once is --count 1. --json prints\n"
+	  "one object on a line each time.\n",
+	  "-n --count --once --json", command_top },
 	{ "apply", "FILE [--json]", "make the switch equal to a configuration file",
 	  "Changes only what differs and prints it: + added, - removed, ~ changed (keys).\n"
 	  "Ports that stay the same are not touched. FILE - is the standard input.\n",

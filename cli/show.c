@@ -69,7 +69,12 @@ static const struct list lists[] = {
 	    { "QUEUES", "queues" },
 	    { "BURSTS", "bursts" },
 	    { "FRAMES", "frames" },
-	    { "BUSY", "busy" },
+	    { "FRAMES/BURST", "frames_per_burst", TABLE_ROUNDED },
+	    { "BUSY", "busy", TABLE_PERCENT },
+	    { "RECEIVE", "cycles_per_frame.receive", TABLE_ROUNDED },
+	    { "BRIDGE", "cycles_per_frame.bridge", TABLE_ROUNDED },
+	    { "TRANSMIT", "cycles_per_frame.transmit", TABLE_ROUNDED },
+	    { "DONE", "cycles_per_frame.done", TABLE_ROUNDED },
 	    { "SLEEPS", "sleeps" },
 	    { "WAKES", "wakes" } } },
 };
