@@ -42,11 +42,10 @@ static void test_call_fd_full_and_blocking(void **state)
 	(void)state;
 	fixture_start(&fixture, NULL, NULL, FAKE_ORDER_QEMU);
 	guest = fixture.guest;
-	fixture_post_and_echo(&fixture, 0, 60, 4, 2048);
 	while (repeat_next(&repeat)) {
 		make_full(guest->queues[0].call_fd);
 		make_full(guest->queues[1].call_fd);
-		fixture_echo(&fixture, 0, 60);
+		fixture_post_and_echo(&fixture, 0, 60, 1, 2048);
 		make_full(guest->queues[1].call_fd);
 		assert_int_equal(fake_guest_get_base(guest, 1, &base), 0);
 		assert_int_equal(fake_guest_setup_queue(guest, 1, base), 0);
@@ -54,7 +53,7 @@ static void test_call_fd_full_and_blocking(void **state)
 		assert_int_equal(
 		    fake_guest_set_fd(guest, FAKE_SET_VRING_KICK, 1, guest->queues[1].kick_fd), 0);
 	}
-	fixture_echo(&fixture, 0, 60);
+	fixture_post_and_echo(&fixture, 0, 60, 1, 2048);
 	fixture_close(&fixture);
 }
 
@@ -121,7 +120,7 @@ static void test_unread_fd_that_cannot_be_closed(void **state)
 			 0);
 	close(stuck.fd);
 	assert_int_equal(fake_guest_wait_hangup(fixture.guest), 0);
-	fixture_connect_anew(&fixture);
+	assert_int_equal(fake_guest_reconnect(fixture.guest, FAKE_ORDER_QEMU), 0);
 	fixture_post_and_echo(&fixture, 0, 60, 4, 2048);
 	close(stuck.peer);
 	fixture_close(&fixture);
