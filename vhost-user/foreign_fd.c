@@ -1,5 +1,5 @@
-/* Checks and closes file descriptors sent by frontends (foreign_fd.h). Control thread; a thread of
- * its own, started when first needed, closes those that might wait. */
+/* Checks and closes file descriptors sent by frontends (foreign_fd.h). Control thread; threads of
+ * their own, started when needed, close those that might wait. */
 #include "vhost-user/foreign_fd.h"
 
 #include "base/log.h"
