@@ -13,8 +13,6 @@
 #include <stdint.h>
 #include <time.h>
 
-struct event;
-
 enum ring_enable {
 	RING_ENABLE_UNSAID, /* no SET_VRING_ENABLE so far */
 	RING_DISABLED,
@@ -60,7 +58,6 @@ struct vhost_device {
 	struct dirty_log *log;
 	int log_fd;
 	int backend_fd;
-	struct event *backend_readable;
 	uint32_t ring_count;
 	struct ring *rings;
 	bool link;
@@ -83,8 +80,5 @@ static inline bool session_has(const struct session *session, enum vhost_protoco
 /* Notes an error of the frontend's or the guest's: for `show`, and a log line with the port's name
  * unless there were too many of late. */
 void device_note_error(struct vhost_device *device, const char *text);
-
-/* Forgets the channel of SET_BACKEND_REQ_FD. */
-void device_close_backend_channel(struct vhost_device *device);
 
 #endif

@@ -149,8 +149,7 @@ void virtqueue_release(struct virtqueue *vq);
  * starts polled. Ring addresses, size, event_idx and log are set. Returns the index. */
 uint16_t virtqueue_split_resume(struct virtqueue *vq);
 
-/* Signals call_fd once. Worker or control. Whoever sets call_fd makes it O_NONBLOCK (it may be an
- * eventfd or a pipe), and the process ignores SIGPIPE. */
+/* Signals call_fd once, without ever waiting. Worker or control. */
 void virtqueue_call(struct virtqueue *vq);
 
 #endif

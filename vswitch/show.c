@@ -71,7 +71,8 @@ static json_t *show_port(const struct vswitch *vswitch, const struct port *port)
 	    object, "link",
 	    json_string(atomic_load_explicit(&port->link, memory_order_relaxed) ? "up" : "down"));
 	json_object_set_new(object, "fault",
-			    port->fault != NULL ? json_string(port->fault) : json_null());
+			    port->fault != NULL && port->fault[0] != '\0' ? json_string(port->fault)
+									  : json_null());
 	json_object_set_new(object, "uplink", json_boolean(config->uplink));
 	json_object_set_new(object, "vlan", show_vlan(&config->vlan));
 	json_object_set_new(object, "isolated", json_boolean(config->isolated));
