@@ -57,17 +57,26 @@ static bool closer_take(struct closing *closing);
 static bool closer_start(void);
 static time_t seconds_now(void);
 
-/* The name of an anonymous inode is made by the kernel alone. */
-bool foreign_fd_is_event(int fd)
+/* Whether the name of the fd's file begins so. Names without a slash are made by the kernel alone.
+ */
+static bool fd_is_named(int fd, const char *name)
 {
-	static const char event[] = "anon_inode:[eventfd]";
-	char path[32], target[sizeof(event) + 1];
+	char path[32], target[32];
 	ssize_t length;
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	length = readlink(path, target, sizeof(target));
-	return length == (ssize_t)sizeof(event) - 1 &&
-	       memcmp(target, event, sizeof(event) - 1) == 0;
+	return length >= (ssize_t)strlen(name) && memcmp(target, name, strlen(name)) == 0;
+}
+
+bool foreign_fd_is_event(int fd)
+{
+	return fd_is_named(fd, "anon_inode:[eventfd]");
+}
+
+bool foreign_fd_is_pipe(int fd)
+{
+	return fd_is_named(fd, "pipe:[");
 }
 
 bool foreign_fd_is_local_socket(int fd)

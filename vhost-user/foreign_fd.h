@@ -14,6 +14,7 @@
 
 /* What the kernel alone can make. */
 bool foreign_fd_is_event(int fd);
+bool foreign_fd_is_pipe(int fd);	 /* without a name in a file system */
 bool foreign_fd_is_local_socket(int fd); /* AF_UNIX */
 
 /* 0 when `fd` is a file that can be mapped without trusting anybody but the kernel: tmpfs, memfd,

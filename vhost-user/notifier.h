@@ -6,12 +6,18 @@
 
 #include "base/error.h"
 
-/* Control. 0 when `fd` is a descriptor that can be signalled without ever waiting: an eventfd or a
- * UNIX socket. -errno and the reason otherwise; fd stays the caller's, untouched. */
+/* Control. 0 when `fd` can be waited for or signalled without trusting the frontend: an eventfd, an
+ * unnamed pipe or a UNIX socket. -errno and the reason otherwise; fd stays the caller's, untouched.
+ */
 int notifier_check(int fd, struct error *error);
 
-/* Any thread. Signals once, and never waits: 0, or -errno (-EAGAIN: a socket that is full; an
- * eventfd that is full has its signal already). */
+/* Control. Checks *fd and makes it fit for notifier_signal(): a pipe is replaced by an open file of
+ * our own (the old fd is closed), whose O_NONBLOCK the frontend cannot take away. On error *fd
+ * stays the caller's. */
+int notifier_own(int *fd, struct error *error);
+
+/* Any thread. Signals once, and never waits: 0, or -errno (-EAGAIN: a socket or pipe that is full;
+ * an eventfd that is full has its signal already). */
 int notifier_signal(int fd);
 
 #endif

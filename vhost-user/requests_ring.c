@@ -26,8 +26,23 @@ static void ring_set_up(struct ring *ring)
 		ring->kicked = false;
 }
 
-/* Takes the message's fd out; *fd is -1 when the message says there is none. */
+/* Takes the message's fd out, one we shall signal; *fd is -1 when the message says there is none.
+ */
 static int take_notifier(struct vhost_message *message, int *fd, struct error *error)
+{
+	int rc;
+
+	*fd = vhost_message_take_fd(message, 0);
+	if (*fd < 0)
+		return 0;
+	rc = notifier_own(fd, error);
+	if (rc < 0)
+		foreign_fd_close(*fd);
+	return rc;
+}
+
+/* The same for one that is only waited for, and never read or written. */
+static int take_kick(struct vhost_message *message, int *fd, struct error *error)
 {
 	int rc;
 
@@ -108,7 +123,7 @@ VHOST_HANDLER(set_vring_kick)
 	struct ring *ring = fd_ring(device, message);
 	int fd, rc;
 
-	rc = take_notifier(message, &fd, error);
+	rc = take_kick(message, &fd, error);
 	if (rc < 0)
 		return rc;
 	foreign_fd_close(ring->vq.kick_fd);

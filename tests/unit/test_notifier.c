@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -26,7 +27,7 @@ static void expect_no_notifier(int fd)
 
 	assert_true(fd >= 0);
 	assert_int_equal(notifier_check(fd, &error), -EINVAL);
-	assert_non_null(strstr(error.text, "no eventfd or UNIX socket"));
+	assert_non_null(strstr(error.text, "no eventfd, pipe or UNIX socket"));
 	assert_int_not_equal(notifier_signal(fd), 0);
 	close(fd);
 }
@@ -43,8 +44,10 @@ static void test_check(void **state)
 	close(ends[0]);
 	close(ends[1]);
 	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
-	expect_no_notifier(ends[1]);
-	expect_no_notifier(ends[0]);
+	assert_int_equal(notifier_check(ends[0], NULL), 0);
+	assert_int_equal(notifier_check(ends[1], NULL), 0);
+	close(ends[0]);
+	close(ends[1]);
 	expect_no_notifier(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
 	expect_no_notifier(memfd_create("x", MFD_CLOEXEC));
 	expect_no_notifier(open("/dev/null", O_RDWR | O_CLOEXEC));
@@ -97,6 +100,30 @@ static void test_socket(void **state)
 	close(ends[1]);
 }
 
+/* Also when it is full and the frontend lets its own end block. */
+static void test_pipe(void **state)
+{
+	uint64_t count = 0;
+	int ends[2], fd;
+
+	(void)state;
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	fd = dup(ends[1]);
+	assert_int_equal(notifier_own(&fd, NULL), 0);
+	assert_int_equal(fcntl(ends[1], F_SETFL, 0), 0);
+	assert_int_equal(notifier_signal(fd), 0);
+	assert_int_equal(read(ends[0], &count, sizeof(count)), sizeof(count));
+	assert_int_equal(count, 1);
+	while (notifier_signal(fd) == 0)
+		continue;
+	assert_int_equal(notifier_signal(fd), -EAGAIN);
+	signal(SIGPIPE, SIG_IGN); /* as the process does */
+	close(ends[0]);
+	assert_int_equal(notifier_signal(fd), -EPIPE);
+	close(ends[1]);
+	close(fd);
+}
+
 #define SIGNALS 100000u
 
 static void *signal_often(void *argument)
@@ -131,9 +158,8 @@ static void test_threads(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_check),
-		cmocka_unit_test(test_eventfd),
-		cmocka_unit_test(test_socket),
+		cmocka_unit_test(test_check),	cmocka_unit_test(test_eventfd),
+		cmocka_unit_test(test_socket),	cmocka_unit_test(test_pipe),
 		cmocka_unit_test(test_threads),
 	};
 
