@@ -3,6 +3,7 @@
 #include "cli/command.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,11 +60,27 @@ static const struct command *find_command(int argc, char **argv, int *words)
 	return NULL;
 }
 
+/* "port" alone: which commands begin so. */
+static bool print_group(const char *word)
+{
+	size_t length = strlen(word);
+	bool some = false;
+
+	for (const struct command *c = commands; c->name != NULL; c++) {
+		if (strncmp(c->name, word, length) == 0 && c->name[length] == ' ') {
+			print_usage(stderr, c);
+			some = true;
+		}
+	}
+	return some;
+}
+
 static int no_command(char **argv)
 {
 	command_fail(STATUS_USAGE, "there is no command '%s%s%s'", argv[0],
 		     argv[0] != NULL && argv[1] != NULL ? " " : "", argv[1] != NULL ? argv[1] : "");
-	print_commands(stderr);
+	if (argv[0] == NULL || !print_group(argv[0]))
+		print_commands(stderr);
 	return STATUS_USAGE;
 }
 
@@ -95,7 +112,7 @@ static int run_command(const char *socket, int argc, char **argv)
 	if (command == NULL)
 		return no_command(argv);
 	for (int i = words; i < argc; i++)
-		if (strcmp(argv[i], "--help") == 0)
+		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
 			return print_help(words, argv);
 	status = command->run(socket, argc - words, argv + words);
 	if (status == STATUS_USAGE)
@@ -103,11 +120,38 @@ static int run_command(const char *socket, int argc, char **argv)
 	return status;
 }
 
+/* Takes --socket PATH out of the arguments, wherever it stands; what it named last. False when the
+ * path is missing. */
+static bool take_socket(int *argc, char **argv, const char **socket)
+{
+	int kept = 1;
+
+	for (int i = 1; i < *argc; i++) {
+		if (strncmp(argv[i], "--socket=", 9) == 0) {
+			*socket = argv[i] + 9;
+		} else if (strcmp(argv[i], "--socket") == 0) {
+			if (++i == *argc)
+				return false;
+			*socket = argv[i];
+		} else {
+			argv[kept++] = argv[i];
+		}
+	}
+	argv[kept] = NULL;
+	*argc = kept;
+	return true;
+}
+
 int main(int argc, char **argv)
 {
 	const char *socket = NULL;
 	int i = 1, status;
 
+	if (!take_socket(&argc, argv, &socket)) {
+		command_fail(STATUS_USAGE, "--socket needs a PATH");
+		print_commands(stderr);
+		return STATUS_USAGE;
+	}
 	for (; i < argc && argv[i][0] == '-'; i++) {
 		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
 			print_commands(stdout);
@@ -117,16 +161,9 @@ int main(int argc, char **argv)
 			printf("weft %s\n", WEFT_VERSION);
 			return STATUS_DONE;
 		}
-		if (strncmp(argv[i], "--socket=", 9) == 0) {
-			socket = argv[i] + 9;
-		} else if (strcmp(argv[i], "--socket") == 0 && i + 1 < argc) {
-			socket = argv[++i];
-		} else {
-			command_fail(STATUS_USAGE, "unknown option '%s', or its value is missing",
-				     argv[i]);
-			print_commands(stderr);
-			return STATUS_USAGE;
-		}
+		command_fail(STATUS_USAGE, "unknown option '%s'", argv[i]);
+		print_commands(stderr);
+		return STATUS_USAGE;
 	}
 	if (i == argc) {
 		print_commands(stderr);

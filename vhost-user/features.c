@@ -1,5 +1,5 @@
-/* Feature bits (feature_bits.h): one table for names and offers, one for offloads. Control thread.
- */
+/* Feature bits (feature_bits.h): one table for names and offers, one for offloads.
+ * Control thread. */
 #include "vhost-user/feature_bits.h"
 
 #include "base/vnet_header.h"

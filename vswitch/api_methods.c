@@ -110,8 +110,8 @@ static json_t *call_show(struct vswitch *vswitch, json_t *params, int fd, struct
 
 /* A descriptor's number in a text of somebody else's names one of weftd's own files: only the file
  * weftd started with may have it, and what runs already may stay. */
-static int check_number(const struct vswitch *vswitch, const struct port_config *port,
-			struct error *error)
+static int check_number(const struct vswitch *vswitch, const char *file,
+			const struct port_config *port, struct error *error)
 {
 	const struct port *running;
 
@@ -121,10 +121,12 @@ static int check_number(const struct vswitch *vswitch, const struct port_config 
 	if (running != NULL && running->type == port->type &&
 	    running->config.options.tap.fd == port->options.tap.fd)
 		return 0;
-	return error_set(error, EINVAL,
-			 "port %s: the number of a descriptor counts only in the file weftd starts "
-			 "with; allowed: to pass the descriptor (weft port add --tap-fd N)",
-			 port->name);
+	error_set(
+	    error, EINVAL,
+	    "the number of a descriptor counts only in the file weftd starts with; allowed: to "
+	    "pass the descriptor (weft port add --tap-fd N)");
+	config_error_place(file, port, error);
+	return -EINVAL;
 }
 
 /* The configuration that came as text (the caller clears it, on error too), and what it would
@@ -142,7 +144,7 @@ static json_t *read_wanted(struct vswitch *vswitch, json_t *params, const char *
 	if (config_parse(*file, text, length, wanted, error) < 0)
 		return NULL;
 	for (uint32_t i = 0; i < wanted->port_count; i++)
-		if (check_number(vswitch, &wanted->ports[i], error) < 0)
+		if (check_number(vswitch, *file, &wanted->ports[i], error) < 0)
 			return NULL;
 	return vswitch_diff(vswitch, wanted);
 }
@@ -181,7 +183,7 @@ static json_t *call_port_add(struct vswitch *vswitch, json_t *params, int fd, st
 	if (!READ_PARAMS(params, error, "{s:s, s:s}", "name", &name, "config", &text))
 		return NULL;
 	if (config_parse_port(name, text, &port, error) < 0 ||
-	    check_number(vswitch, &port, error) < 0)
+	    check_number(vswitch, NULL, &port, error) < 0)
 		return NULL;
 	if (fd >= 0) {
 		if (strcmp(port.type->name, "tap") != 0) {
@@ -246,7 +248,7 @@ static json_t *call_network_add(struct vswitch *vswitch, json_t *params, int fd,
 	if (!READ_PARAMS(params, error, "{s:s, s:s}", "name", &name, "config", &text))
 		return NULL;
 	if (config_parse_network(name, text, &network, &uplink, &has_uplink, error) < 0 ||
-	    (has_uplink && check_number(vswitch, &uplink, error) < 0) ||
+	    (has_uplink && check_number(vswitch, NULL, &uplink, error) < 0) ||
 	    vswitch_network_add(vswitch, &network, has_uplink ? &uplink : NULL, error) < 0)
 		return NULL;
 	return json_object();

@@ -102,7 +102,7 @@ def test_sockets_in_use(lab):
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(path)
         other.listen()
-        assert path in refused(lab, lab.isolated("one"))
+        assert re.search(rf":\d+: ports\.one\.vhost-user: .*{re.escape(path)}", refused(lab, lab.isolated("one")))
     # Nobody listens there now.
     os.chown(path, NOBODY, NOBODY) if os.geteuid() == 0 else None
     switch = lab.switch(lab.isolated("one"))
@@ -206,4 +206,23 @@ def test_taps(lab):
 def test_tap_without_rights_is_refused(lab):
     config = {"networks": {"lab": {"mode": "isolated"}}, "ports": {"t0": {"network": "lab", "tap": "t0"}}}
     text = refused(lab, config)
-    assert "t0" in text and "CAP_NET_ADMIN" in text
+    assert re.search(r":\d+: ports\.t0\.tap: .*CAP_NET_ADMIN", text), text
+
+
+def test_service_manager_is_told(tmp_path):
+    """READY=1 once all is open, STOPPING=1 at the end (sd_notify)."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(20)
+        config = tmp_path / "c.yaml"
+        config.write_text(f"api: {{ socket: {tmp_path}/api }}\n")
+        with subprocess.Popen([executable("weftd"), "-c", config],
+                              env={**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")}) as weftd:
+            try:
+                assert manager.recv(100) == b"READY=1"
+                assert (tmp_path / "api").is_socket()
+                weftd.terminate()
+                assert manager.recv(100) == b"STOPPING=1"
+                assert weftd.wait(20) == 0
+            finally:
+                weftd.kill()

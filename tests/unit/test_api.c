@@ -1,183 +1,5 @@
-/* The API server over its socket: methods, framing, bounds, passed descriptors, and taking the
- * path.
- *
- * Server and client share the thread: the client never blocks, and runs the loop until its answer
- * is there. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include "vswitch/api.h"
-#include "vswitch/switch.h"
-
-#include <dirent.h>
-#include <errno.h>
-#include <event2/event.h>
-#include <fcntl.h>
-#include <jansson.h>
-#include <sched.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <unistd.h>
-
-#define PATIENCE 2000000u /* turns of the loop until a test gives up */
-
-struct fixture {
-	char directory[64];
-	char path[96];
-	struct event_base *loop;
-	struct vswitch *vswitch;
-	struct api *api;
-};
-
-static int setup(void **state)
-{
-	const struct workers_config workers = { .count = 1, .cpus = { -1 } };
-	struct fixture *f = calloc(1, sizeof(*f));
-	struct error error = { "" };
-
-	assert_non_null(f);
-	strcpy(f->directory, "/tmp/weft-test-XXXXXX");
-	assert_non_null(mkdtemp(f->directory));
-	snprintf(f->path, sizeof(f->path), "%s/run/api.sock", f->directory);
-	f->loop = event_base_new();
-	assert_non_null(f->loop);
-	if (vswitch_create(f->loop, &workers, &f->vswitch, &error) < 0 ||
-	    api_create(f->loop, f->vswitch, f->path, &f->api, &error) < 0)
-		fail_msg("%s", error.text);
-	*state = f;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-	char run[80];
-
-	api_destroy(f->api);
-	vswitch_destroy(f->vswitch);
-	event_base_free(f->loop);
-	assert_int_equal(access(f->path, F_OK), -1);
-	snprintf(run, sizeof(run), "%s/run", f->directory);
-	assert_int_equal(rmdir(run), 0);
-	assert_int_equal(rmdir(f->directory), 0);
-	free(f);
-	return 0;
-}
-
-static void turn(struct fixture *f)
-{
-	event_base_loop(f->loop, EVLOOP_ONCE | EVLOOP_NONBLOCK);
-	sched_yield();
-}
-
-static int connect_to(const char *path)
-{
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	assert_true(fd >= 0);
-	strcpy(address.sun_path, path);
-	assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-	return fd;
-}
-
-/* Sends all, with the loop's help. False when the server has closed. */
-static bool send_text(struct fixture *f, int fd, const char *text, size_t length)
-{
-	for (unsigned i = 0; length > 0; i++) {
-		ssize_t n = send(fd, text, length, MSG_NOSIGNAL);
-
-		if (n < 0 && errno != EAGAIN)
-			return false;
-		if (n > 0) {
-			text += n;
-			length -= (size_t)n;
-		}
-		turn(f);
-		assert_true(i < PATIENCE);
-	}
-	return true;
-}
-
-/* One line, to be freed; NULL when the server has closed instead. */
-static char *receive_line(struct fixture *f, int fd)
-{
-	size_t length = 0, size = 1 << 16;
-	char *line = malloc(size);
-
-	for (unsigned i = 0; i < PATIENCE; i++) {
-		ssize_t n = recv(fd, line + length, 1, 0);
-
-		if (n == 1 && line[length] == '\n') {
-			line[length] = '\0';
-			return line;
-		}
-		if (n == 1) {
-			if (++length == size) {
-				size *= 2;
-				line = realloc(line, size);
-			}
-			i = 0;
-			continue;
-		}
-		if (n == 0 || errno != EAGAIN) {
-			free(line);
-			return NULL;
-		}
-		turn(f);
-	}
-	fail_msg("no answer came");
-	return NULL;
-}
-
-/* Sends a request of its own connection; returns the whole answer. */
-static json_t *ask(struct fixture *f, const char *request)
-{
-	int fd = connect_to(f->path);
-	json_t *answer;
-	char *line;
-
-	assert_true(send_text(f, fd, request, strlen(request)));
-	assert_true(send_text(f, fd, "\n", 1));
-	line = receive_line(f, fd);
-	assert_non_null(line);
-	answer = json_loads(line, 0, NULL);
-	assert_non_null(answer);
-	free(line);
-	close(fd);
-	return answer;
-}
-
-static void expect(struct fixture *f, const char *request, const char *expected)
-{
-	json_t *answer = ask(f, request);
-	char *text = json_dumps(answer, JSON_COMPACT);
-
-	assert_string_equal(text, expected);
-	free(text);
-	json_decref(answer);
-}
-
-/* The error's text holds `part`. */
-static void expect_error(struct fixture *f, const char *request, const char *part)
-{
-	json_t *answer = ask(f, request);
-	const char *text = json_string_value(json_object_get(answer, "error"));
-
-	assert_non_null(text);
-	if (strstr(text, part) == NULL)
-		fail_msg("%s: %s", request, text);
-	assert_null(json_object_get(answer, "result"));
-	json_decref(answer);
-}
+/* The API server over its socket: methods, framing, bounds, passed descriptors. */
+#include "tests/unit/api_fixture.h"
 
 static void test_requests_and_their_errors(void **state)
 {
@@ -540,70 +362,16 @@ static void test_descriptors_by_number_are_refused(void **state)
 	expect_error(f,
 		     "{\"method\": \"port_add\", \"params\": {\"name\": \"t\", \"config\": "
 		     "\"{network: lab, tap: {fd: 0}}\"}}",
-		     "port t: the number of a descriptor counts only in the file");
+		     "ports.t.tap: the number of a descriptor counts only in the file");
 	expect_error(f,
 		     "{\"method\": \"network_add\", \"params\": {\"name\": \"n\", \"config\": "
 		     "\"{mode: bridge, uplink: {tap: {fd: 0}}}\"}}",
-		     "port n.uplink: the number of a descriptor counts only in the file");
-	expect_error(f,
-		     "{\"method\": \"apply\", \"params\": {\"file\": \"f\", \"text\": "
-		     "\"networks: { n: { mode: bridge, uplink: { tap: { fd: 0 } } } }\"}}",
-		     "port n.uplink: the number of a descriptor counts only in the file");
-}
-
-static void test_a_live_socket_is_left_alone(void **state)
-{
-	struct fixture *f = *state;
-	struct error error = { "" };
-	struct api *second = NULL;
-	struct stat st;
-
-	assert_int_equal(stat(f->path, &st), 0);
-	assert_int_equal(st.st_mode & 0777, 0660);
-	assert_int_equal(api_create(f->loop, f->vswitch, f->path, &second, &error), -EADDRINUSE);
-	assert_null(second);
-	assert_non_null(strstr(error.text, "another weftd"));
-	expect_error(f, "{\"method\": \"none\"}", "there is no method");
-}
-
-static void test_stale_sockets_and_files(void **state)
-{
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	struct fixture *f = *state;
-	struct error error = { "" };
-	struct api *api = NULL, *next = NULL;
-	char path[96], long_path[200];
-	int fd;
-
-	/* A stale one is replaced. */
-	snprintf(path, sizeof(path), "%s/stale", f->directory);
-	strcpy(address.sun_path, path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-	close(fd);
-	assert_int_equal(api_create(f->loop, f->vswitch, path, &api, &error), 0);
-	/* When somebody has taken our place since, theirs stays. */
-	assert_int_equal(unlink(path), 0);
-	assert_int_equal(api_create(f->loop, f->vswitch, path, &next, &error), 0);
-	api_destroy(api);
-	assert_int_equal(access(path, F_OK), 0);
-	api_destroy(next);
-	assert_int_equal(access(path, F_OK), -1);
-	/* A file is not. */
-	fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
-	assert_true(fd >= 0);
-	close(fd);
-	assert_int_equal(api_create(f->loop, f->vswitch, path, &api, &error), -EEXIST);
-	assert_non_null(strstr(error.text, "no socket"));
-	assert_int_equal(unlink(path), 0);
-	/* Too long, and in no directory. */
-	memset(long_path, 'x', sizeof(long_path) - 1);
-	long_path[sizeof(long_path) - 1] = '\0';
-	assert_int_equal(api_create(f->loop, f->vswitch, long_path, &api, &error), -ENAMETOOLONG);
-	assert_non_null(strstr(error.text, "199 characters; allowed: 1 to 107"));
-	assert_int_equal(api_create(f->loop, f->vswitch, "/nonexistent/a/b", &api, &error),
-			 -ENOENT);
-	api_destroy(NULL);
+		     "networks.n.uplink.tap: the number of a descriptor counts only in the file");
+	expect_error(
+	    f,
+	    "{\"method\": \"apply\", \"params\": {\"file\": \"f\", \"text\": "
+	    "\"networks: { n: { mode: bridge, uplink: { tap: { fd: 0 } } } }\"}}",
+	    "f:1: networks.n.uplink.tap: the number of a descriptor counts only in the file");
 }
 
 int main(void)
@@ -623,8 +391,6 @@ int main(void)
 		TEST(test_descriptors_nobody_takes_are_closed),
 		TEST(test_a_descriptor_goes_only_to_a_tap),
 		TEST(test_descriptors_by_number_are_refused),
-		TEST(test_a_live_socket_is_left_alone),
-		TEST(test_stale_sockets_and_files),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

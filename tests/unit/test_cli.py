@@ -112,8 +112,8 @@ class Weft(unittest.TestCase):
         self.directory.cleanup()
 
     def run_weft(self, *args, **more):
-        environment = {**os.environ, "WEFT_SOCKET": self.path}
-        return subprocess.run([WEFT, *args], capture_output=True, text=True, env=environment, **more)
+        more.setdefault("env", {**os.environ, "WEFT_SOCKET": self.path})
+        return subprocess.run([WEFT, *args], capture_output=True, text=True, **more)
 
     def ask(self, *args, result=None, answer=None, **more):
         """Runs weft against a server; returns what it did, and the server."""
@@ -138,7 +138,7 @@ class Weft(unittest.TestCase):
                      ["top", "x"],
                      ["top", "-n"], ["top", "-n", "0"], ["top", "-n", "nan"], ["top", "-n", "1x"],
                      ["top", "--count"], ["top", "--count", "0"], ["top", "--count", "1x"],
-                     ["--frob"], ["--socket"]):
+                     ["--frob"], ["--socket"], ["show", "ports", "--socket"]):
             done = self.run_weft(*args)
             self.assertEqual(done.returncode, 2, args)
             self.assertIn("usage: weft ", done.stderr, args)
@@ -248,6 +248,17 @@ class Weft(unittest.TestCase):
         self.assertIn("  drops_by_reason: hairpin 2", lines)
         self.assertEqual([line.split() for line in lines[-3:]],
                          [["index", "state"], ["0", "running"], ["1", "stopped"]])
+
+    def test_socket_may_stand_anywhere(self):
+        for args in (["--socket", self.path, "show", "macs"], ["show", "macs", f"--socket={self.path}"],
+                     ["show", "--socket", self.path, "macs"]):
+            done, server = self.ask(*args, result=[], env={})
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(server.request["params"], {"what": "macs"})
+
+    def test_a_group_says_what_is_in_it(self):
+        lines = self.run_weft("port").stderr.splitlines()
+        self.assertEqual([line.split("] ")[1].split()[:2] for line in lines[1:]], [["port", "add"], ["port", "del"]])
 
     def test_lists_of_one(self):
         done, server = self.ask("show", "macs", "lab", result=[{"network": "lab", "age": 1}])

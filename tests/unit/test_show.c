@@ -109,13 +109,34 @@ static void expect_text(json_t *object, const char *path, const char *value)
 	assert_string_equal(json_string_value(at(object, path)), value);
 }
 
+/* Two pairs; four frames came through the first, and each to-guest queue has 100 buffers. */
+static void expect_queues(json_t *queues)
+{
+	json_t *queue;
+	size_t i;
+
+	assert_int_equal(json_array_size(queues), 4);
+	json_array_foreach(queues, i, queue) {
+		json_int_t position = i == 1 ? 4 : 0;
+		json_int_t posted = i % 2 == 0 ? 100 : position;
+
+		expect_number(queue, "index", (json_int_t)i);
+		expect_text(queue, "direction", i % 2 == 0 ? "to_guest" : "from_guest");
+		expect_text(queue, "state", "running");
+		expect_number(queue, "size", 128);
+		expect_number(queue, "available", posted);
+		expect_number(queue, "last_available", position);
+		expect_number(queue, "used", position);
+		expect_number(queue, "last_used", position);
+	}
+}
+
 static void test_port(void **state)
 {
 	struct traffic_frame frame = traffic_build(TRAFFIC_BROADCAST, A, 7, 1, 104);
 	struct traffic_frame untagged = traffic_build(TRAFFIC_BROADCAST, A, TRAFFIC_NO_TAG, 1, 100);
-	json_t *ports, *a, *queues, *queue;
+	json_t *ports, *a;
 	struct rig rig;
-	size_t i;
 
 	rig_open(&rig);
 	for (int n = 0; n < 3; n++) {
@@ -157,21 +178,7 @@ static void test_port(void **state)
 	assert_true(has_text(at(a, "features"), "mtu"));
 	assert_false(has_text(at(a, "features"), "guest_ufo"));
 	assert_true(has_text(at(a, "protocol_features"), "reply_ack"));
-	queues = at(a, "queues");
-	assert_int_equal(json_array_size(queues), 4);
-	json_array_foreach(queues, i, queue) {
-		json_int_t position = i == 1 ? 4 : 0;
-		json_int_t posted = i % 2 == 0 ? 100 : position;
-
-		expect_number(queue, "index", (json_int_t)i);
-		expect_text(queue, "direction", i % 2 == 0 ? "to_guest" : "from_guest");
-		expect_text(queue, "state", "running");
-		expect_number(queue, "size", 128);
-		expect_number(queue, "available", posted);
-		expect_number(queue, "last_available", position);
-		expect_number(queue, "used", position);
-		expect_number(queue, "last_used", position);
-	}
+	expect_queues(at(a, "queues"));
 	expect_number(find(ports, "name", "b"), "transmit.packets", 3);
 	expect_number(find(ports, "name", "b"), "transmit.bytes", 300);
 	expect_text(find(ports, "name", "b"), "vlan.mode", "trunk");
