@@ -80,7 +80,7 @@ static enum packed_status packed_chain_enter(struct packed_chain *chain)
 }
 
 /* The table's next entry, read piece by piece when a region ends in it. Of its flags only WRITE has
- * a meaning; INDIRECT would nest. */
+ * a meaning (2.8.7), so tables do not nest. */
 static enum packed_status packed_chain_entry(struct packed_chain *chain)
 {
 	uint64_t offset = (uint64_t)chain->table_next * sizeof(struct packed_descriptor);
@@ -102,5 +102,5 @@ static enum packed_status packed_chain_entry(struct packed_chain *chain)
 	chain->current = packed_entry_read(at);
 	chain->table_next++;
 	chain->steps++;
-	return chain->current.flags & PACKED_DESCRIPTOR_INDIRECT ? PACKED_INDIRECT : PACKED_BUFFER;
+	return PACKED_BUFFER;
 }

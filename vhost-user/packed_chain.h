@@ -25,7 +25,7 @@ enum packed_status {
 	PACKED_END,	 /* there was none left */
 	PACKED_BROKEN,	 /* the chain goes on where nothing is available: its end is nowhere */
 	PACKED_ADDRESS,	 /* the indirect table is outside the guest's memory */
-	PACKED_INDIRECT, /* nested, with NEXT, of a wrong size, or not negotiated */
+	PACKED_INDIRECT, /* with NEXT, of a wrong size, or not negotiated */
 	PACKED_STATUS_COUNT
 };
 

@@ -1,4 +1,4 @@
-/* The packed ring's used descriptors and notifications, both ways (virtio 1.2, 2.8.6, 2.8.7, 2.8.10),
+/* The packed ring's used descriptors and notifications, both ways (virtio 1.2, 2.8.6, 2.8.9, 2.8.10),
  * and where the ring goes on after a stop, or after a life that was cut short. Called by
  * virtqueue_packed.c on the worker that uses the queue, and by control while it is stopped.
  *
@@ -104,7 +104,7 @@ void virtqueue_packed_forget(struct virtqueue *vq)
 }
 
 /* Writes `count` used descriptors from `position` on, as the journal says, the first one last: the
- * driver looks at no other before it (2.8.6). */
+ * driver looks at no other before it (2.8.9). */
 static void packed_write_batch(struct virtqueue *vq, uint16_t position, uint32_t count)
 {
 	const struct packed_used *entry = vq->journal->entries;
@@ -131,7 +131,7 @@ static void packed_write_batch(struct virtqueue *vq, uint16_t position, uint32_t
 	__atomic_store_n(first, first_word, __ATOMIC_SEQ_CST);
 }
 
-/* 2.8.7.1, 2.8.10: `count` descriptors up to `new` have just become used. */
+/* 2.8.10, 2.8.22: `count` descriptors up to `new` have just become used. */
 static bool packed_guest_wants_call(struct virtqueue *vq, uint16_t new, uint32_t count)
 {
 	/* Partner: the driver writes its event area, then reads the flags of a slot. */

@@ -114,7 +114,7 @@ static inline void packed_used_put(struct virtqueue *vq, uint32_t index, uint16_
 }
 
 /* Makes the first `count` entries of the journal visible to the guest as used, which moves
- * last_used to `position`, and calls it if it wants to be (2.8.6, 2.8.7.1). */
+ * last_used to `position`, and calls it if it wants to be (2.8.6, 2.8.9, 2.8.10). */
 void packed_used_publish(struct virtqueue *vq, uint32_t count, uint16_t position);
 
 /* The rows of virtqueue_packed_ops that do not move frames. */

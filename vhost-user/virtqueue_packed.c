@@ -98,7 +98,7 @@ static void packed_from_guest_done(struct virtqueue *vq)
 	if (count == 0)
 		return;
 	vq->pending = 0;
-	/* 2.8.9: one used descriptor, with the id of the last buffer, for all of them. */
+	/* 2.8.8: one used descriptor, with the id of the last buffer, for all of them. */
 	if (vq->in_order && count > 1) {
 		packed_used_put(
 		    vq, 0, vq->journal->entries[count - 1].id,
