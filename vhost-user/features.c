@@ -1,4 +1,5 @@
-/* Feature bits (feature_bits.h): one table for names and offers, one for offloads. Control thread. */
+/* Feature bits (feature_bits.h): one table for names and offers, one for offloads. Control thread.
+ */
 #include "vhost-user/feature_bits.h"
 
 #include "base/vnet_header.h"
@@ -156,7 +157,7 @@ void vhost_features_apply(uint64_t negotiated, struct virtqueue *vq)
 	vq->event_idx = (negotiated & VHOST_BIT(VHOST_F_EVENT_IDX)) != 0;
 	vq->in_order = (negotiated & VHOST_BIT(VHOST_F_IN_ORDER)) != 0;
 	vq->ops = (negotiated & VHOST_BIT(VHOST_F_RING_PACKED)) != 0 ? &virtqueue_packed_ops
-								      : &virtqueue_split_ops;
+								     : &virtqueue_split_ops;
 	/* Virtio 1.2, 5.1.6.1: legacy drivers have num_buffers only with mergeable buffers. */
 	vq->header_size = VNET_HEADER_LEGACY;
 	if (vq->mergeable || (negotiated & VHOST_BIT(VHOST_F_VERSION_1)) != 0)

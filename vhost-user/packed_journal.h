@@ -1,6 +1,6 @@
 /* What must survive us of a packed ring. A split ring has the used index in guest memory; a packed
- * ring has nothing of the kind: where the device stands cannot be read off it, since of a chain that
- * was used only the first slot says so (virtio 1.2, 2.8.6).
+ * ring has nothing of the kind: where the device stands cannot be read off it, since of a chain
+ * that was used only the first slot says so (virtio 1.2, 2.8.6).
  *
  * So the used entries of a batch are first written here, then where the batch begins and ends, and
  * only then to the ring, whose first slot makes all of them visible in one store. Whoever finds a

@@ -1,6 +1,7 @@
-/* The packed ring's used descriptors and notifications, both ways (virtio 1.2, 2.8.6, 2.8.9, 2.8.10),
- * and where the ring goes on after a stop, or after a life that was cut short. Called by
- * virtqueue_packed.c on the worker that uses the queue, and by control while it is stopped.
+/* The packed ring's used descriptors and notifications, both ways
+ * (virtio 1.2, 2.8.6, 2.8.9, 2.8.10), and where the ring goes on after a stop, or after a life that
+ * was cut short. Called by virtqueue_packed.c on the worker that uses the queue, and by control
+ * while it is stopped.
  *
  * Where each side writes one word and then reads the other's (flags of a slot and an event area)
  * both accesses are sequentially consistent, as in split_ring.c. */
@@ -210,8 +211,8 @@ static bool packed_journal_adopt(struct virtqueue *vq, uint64_t address, uint16_
 		return false;
 	/* Only a device changes this flag, so it tells whether the batch was seen, even when the
 	 * slot was filled again since. */
-	first = __atomic_load_n((uint64_t *)(void *)(packed_slot_at(vq, begin) + 8),
-				__ATOMIC_ACQUIRE);
+	first =
+	    __atomic_load_n((uint64_t *)(void *)(packed_slot_at(vq, begin) + 8), __ATOMIC_ACQUIRE);
 	if (((first >> 48) & PACKED_DESCRIPTOR_USED) == (begin & PACKED_WRAP))
 		return true;
 	packed_write_batch(vq, begin, count);

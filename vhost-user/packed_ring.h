@@ -87,8 +87,8 @@ static inline bool packed_descriptor_read(const struct virtqueue *vq, uint16_t p
 {
 	uint8_t *at = packed_slot_at(vq, position);
 	uint64_t second = __atomic_load_n((uint64_t *)(void *)(at + 8), __ATOMIC_ACQUIRE);
-	uint32_t wanted = (position & PACKED_WRAP) != 0 ? PACKED_DESCRIPTOR_AVAILABLE
-							: PACKED_DESCRIPTOR_USED;
+	uint32_t wanted =
+	    (position & PACKED_WRAP) != 0 ? PACKED_DESCRIPTOR_AVAILABLE : PACKED_DESCRIPTOR_USED;
 
 	if (((second >> 48) & (PACKED_DESCRIPTOR_AVAILABLE | PACKED_DESCRIPTOR_USED)) != wanted)
 		return false;

@@ -80,8 +80,8 @@ VHOST_HANDLER(set_vring_addr)
 }
 
 /* The position of a packed ring, with its wrap counter (vhost-user, "Vring state"). QEMU says it
- * twice, the upper half being of the used descriptors: what lies between was never returned, so that
- * is where to go on. DPDK's virtio-user says it once, User Mode Linux not at all. */
+ * twice, the upper half being of the used descriptors: what lies between was never returned, so
+ * that is where to go on. DPDK's virtio-user says it once, User Mode Linux not at all. */
 static uint16_t packed_position(const struct session *session, uint32_t base)
 {
 	if (base == 0 && session->frontend == VHOST_FRONTEND_DRIVER)

@@ -27,12 +27,12 @@ bool ring_locate(const struct vhost_device *device, const struct ring *ring,
 	parts->descriptors = guest_memory_at_user(device->memory, address->descriptors, 16 * size);
 	parts->available = guest_memory_at_user(device->memory, address->available,
 						packed ? 4 : 4 + 2 * size + event);
-	parts->used = guest_memory_at_user(device->memory, address->used,
-					   packed ? 4 : 4 + 8 * size + event);
+	parts->used =
+	    guest_memory_at_user(device->memory, address->used, packed ? 4 : 4 + 8 * size + event);
 	/* The frontend's addresses are aligned, but its file offsets may not be. */
 	return parts->descriptors != NULL && parts->available != NULL && parts->used != NULL &&
-	       (uintptr_t)parts->descriptors % 16 == 0 && (uintptr_t)parts->available % align == 0 &&
-	       (uintptr_t)parts->used % 4 == 0;
+	       (uintptr_t)parts->descriptors % 16 == 0 &&
+	       (uintptr_t)parts->available % align == 0 && (uintptr_t)parts->used % 4 == 0;
 }
 
 void rings_stop(struct vhost_device *device, uint32_t first, uint32_t count)

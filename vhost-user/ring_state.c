@@ -38,8 +38,8 @@ static off_t ring_offset(uint32_t ring)
 {
 	const size_t align = 65536;
 
-	return (off_t)(ring * ((packed_journal_bytes(VIRTQUEUE_SIZE_MAX) + align - 1) / align *
-			       align));
+	return (off_t)(ring *
+		       ((packed_journal_bytes(VIRTQUEUE_SIZE_MAX) + align - 1) / align * align));
 }
 
 int ring_state_open(const char *directory, const char *socket, const char *name,

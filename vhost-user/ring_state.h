@@ -3,8 +3,8 @@
  * however it went. Without a directory, or when the file cannot be had, memory of the process: then
  * only disconnects are survived. Control thread.
  *
- * Nothing in the file is trusted: it is taken only if it is a plain file, ours alone, and in no other
- * process's use; a journal in it counts only for the same socket, queue, ring and size. */
+ * Nothing in the file is trusted: it is taken only if it is a plain file, ours alone, and in no
+ * other process's use; a journal in it counts only for the same socket, queue, ring and size. */
 #ifndef WEFT_VHOST_USER_RING_STATE_H
 #define WEFT_VHOST_USER_RING_STATE_H
 

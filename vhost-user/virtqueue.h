@@ -56,7 +56,7 @@ struct virtqueue {
 	uint16_t header_size;  /* VNET_HEADER_LEGACY or VNET_HEADER_SIZE */
 	bool event_idx;
 	bool indirect;
-	bool in_order; /* IN_ORDER: a batch may be returned by its last chain */
+	bool in_order;		      /* IN_ORDER: a batch may be returned by its last chain */
 	bool mergeable;		      /* MRG_RXBUF */
 	uint32_t offloads_from_guest; /* enum offload the guest may ask for (CSUM, HOST_*) */
 	uint32_t offloads_to_guest;   /* enum offload it can take (GUEST_*) */
@@ -67,7 +67,7 @@ struct virtqueue {
 	uint64_t
 	    log_used_address; /* guest physical, for the log only; may lie outside every region */
 	uint64_t log_descriptors_address; /* packed: guest physical address of the ring */
-	void *descriptors;    /* host addresses of the three parts */
+	void *descriptors;		  /* host addresses of the three parts */
 	void *available;
 	void *used;
 	int kick_fd;	     /* guest -> us; -1: none (poll) */

@@ -166,6 +166,7 @@ static int daemon_open(struct daemon *daemon, const struct config *config, struc
 	result = vswitch_create(daemon->loop, &config->workers, &daemon->vswitch, error);
 	if (result != 0)
 		return result;
+	daemon->vswitch->state_directory = api_state_directory();
 	/* The API first: a second weftd is refused before it touches a port of the first. */
 	if (config->api_socket[0] != '\0') {
 		memcpy(daemon->socket, config->api_socket, sizeof(daemon->socket));

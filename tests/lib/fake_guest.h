@@ -207,8 +207,8 @@ int fake_guest_connect(struct fake_guest *guest);
 void fake_guest_disconnect(struct fake_guest *guest);
 int fake_guest_handshake(struct fake_guest *guest, enum fake_order order);
 
-/* Disconnects, connects again and takes the rings up as QEMU does when its backend was started anew:
- * where the used index stands; packed ones, of which it knows nothing better, where they last
+/* Disconnects, connects again and takes the rings up as QEMU does when its backend was started
+ * anew: where the used index stands; packed ones, of which it knows nothing better, where they last
  * started. */
 int fake_guest_reconnect(struct fake_guest *guest, enum fake_order order);
 

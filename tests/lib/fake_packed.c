@@ -1,5 +1,5 @@
-/* The driver's side of a packed virtqueue (fake_ring.h; virtio 1.2, 2.8). Called through fake_ring.c,
- * on the thread of the test. */
+/* The driver's side of a packed virtqueue (fake_ring.h; virtio 1.2, 2.8). Called through
+ * fake_ring.c, on the thread of the test. */
 #include "tests/lib/fake_ring.h"
 
 #include <errno.h>
@@ -92,10 +92,9 @@ bool fake_packed_publish(struct fake_ring *ring)
 	/* The flags first: the device writes both at once, or the flags last. */
 	flags = atomic_load_explicit(&packed->device_event->flags, memory_order_acquire);
 	if (flags == REACHED && ring->event_idx)
-		return reached(ring,
-			       atomic_load_explicit(&packed->device_event->place,
-						    memory_order_relaxed),
-			       count);
+		return reached(
+		    ring, atomic_load_explicit(&packed->device_event->place, memory_order_relaxed),
+		    count);
 	return flags != NEVER;
 }
 
@@ -141,8 +140,7 @@ int fake_packed_take(struct fake_ring *ring, uint32_t *cookie, uint32_t *length)
 	struct fake_packed *packed = &ring->packed;
 
 	if (packed->batch == 0) {
-		const struct fake_packed_descriptor *used =
-		    &packed->descriptors[packed->used_slot];
+		const struct fake_packed_descriptor *used = &packed->descriptors[packed->used_slot];
 		uint32_t chains;
 
 		if (!is_used(ring, packed->used_slot, packed->used_wrap) ||
@@ -180,8 +178,9 @@ uint16_t fake_packed_used_count(const struct fake_ring *ring)
 		if (chains <= seen)
 			return (uint16_t)(seen + 1);
 		for (; seen < chains; seen++)
-			step(ring, &slot, &wrap,
-			     ring->counts[packed->order[(packed->order_first + seen) % ring->size]]);
+			step(
+			    ring, &slot, &wrap,
+			    ring->counts[packed->order[(packed->order_first + seen) % ring->size]]);
 	}
 	return (uint16_t)seen;
 }

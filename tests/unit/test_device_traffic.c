@@ -1,6 +1,6 @@
 /* Frames through the vhost-user device, there and back, compared byte for byte, over split and over
- * packed rings: each layout of descriptors, header size and receive mode; ring sizes and index wraps; memory that comes and
- * goes; rings that resume; and all of it beside a worker thread. */
+ * packed rings: each layout of descriptors, header size and receive mode; ring sizes and index
+ * wraps; memory that comes and goes; rings that resume; and all of it beside a worker thread. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,7 +20,7 @@
 	(FAKE_BIT(FAKE_F_VERSION_1) | FAKE_BIT(FAKE_F_PROTOCOL_FEATURES) |                         \
 	 FAKE_BIT(FAKE_F_INDIRECT_DESC) | FAKE_BIT(FAKE_F_EVENT_IDX))
 #define IN_ORDER FAKE_BIT(FAKE_F_IN_ORDER)
-#define LEGACY (FAKE_BIT(FAKE_F_PROTOCOL_FEATURES) | FAKE_BIT(FAKE_F_INDIRECT_DESC))
+#define LEGACY	 (FAKE_BIT(FAKE_F_PROTOCOL_FEATURES) | FAKE_BIT(FAKE_F_INDIRECT_DESC))
 
 static struct fixture fixture;
 
