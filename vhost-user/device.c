@@ -66,7 +66,7 @@ int vhost_device_create(struct event_base *loop, const struct vhost_device_confi
 		struct virtqueue *vq = &device->rings[i].vq;
 
 		vq->index = (uint16_t)i;
-		device->rings[i].position = PACKED_START;
+		device->rings[i].position = VIRTQUEUE_PACKED_START;
 		vq->ops = &virtqueue_split_ops;
 		vq->kick_fd = -1;
 		vq->error_fd = -1;

@@ -14,27 +14,39 @@ static void packed_write_batch(struct virtqueue *vq, uint16_t position, uint32_t
 static bool packed_guest_wants_call(struct virtqueue *vq, uint16_t new, uint32_t count);
 static void packed_set_event(struct virtqueue *vq, uint16_t position, uint16_t flags);
 static void packed_log(struct virtqueue *vq, uint16_t first, uint32_t count);
-static bool packed_journal_adopt(struct virtqueue *vq, uint64_t address, uint16_t *position);
-static void packed_journal_begin(struct virtqueue *vq, uint64_t address, uint16_t position);
+static bool packed_journal_adopt(struct virtqueue *vq, uint64_t address, uint16_t base,
+				 uint16_t *position);
+static bool packed_journal_is_sound(const struct virtqueue *vq, uint64_t batch);
+static bool packed_shows_batch(const struct virtqueue *vq, uint16_t position);
+static void packed_journal_begin(struct virtqueue *vq, uint64_t address, uint16_t base);
 
 static uint32_t *packed_event(void *area)
 {
 	return area;
 }
 
-static uint64_t packed_batch_word(uint16_t begin, uint16_t end, uint32_t count)
+static uint64_t packed_batch_word(uint16_t begin, uint16_t end, uint32_t count, uint16_t previous)
 {
-	return begin | (uint64_t)end << 16 | (uint64_t)count << 32;
+	return begin | (uint64_t)end << 16 | (uint64_t)count << 32 | (uint64_t)previous << 48;
+}
+
+/* Length, id and flags of a slot. */
+static uint64_t *packed_second_word(const struct virtqueue *vq, uint16_t position)
+{
+	return (uint64_t *)(void *)(packed_slot_at(vq, position) + 8);
 }
 
 void packed_used_publish(struct virtqueue *vq, uint32_t count, uint16_t position)
 {
 	uint16_t begin = vq->last_used;
 	uint32_t descriptors = packed_distance(begin, position, vq->size);
+	/* Only we write it. */
+	uint64_t last = atomic_load_explicit(&vq->journal->batch, memory_order_relaxed);
 
 	/* Release: after the entries, before the ring. Partner: packed_journal_adopt(), in
 	 * another life. */
-	atomic_store_explicit(&vq->journal->batch, packed_batch_word(begin, position, count),
+	atomic_store_explicit(&vq->journal->batch,
+			      packed_batch_word(begin, position, count, (uint16_t)last),
 			      memory_order_release);
 	atomic_signal_fence(memory_order_seq_cst);
 	packed_write_batch(vq, begin, count);
@@ -51,11 +63,10 @@ bool packed_arm(struct virtqueue *vq)
 
 	if (atomic_load_explicit(&vq->fault, memory_order_relaxed) != VIRTQUEUE_OK)
 		return true;
-	/* With chains still out, the position would not be the one that the journal knows. */
-	if (vq->event_idx && vq->last_available == vq->last_used)
+	if (vq->event_idx)
 		packed_set_event(vq, vq->last_available, PACKED_EVENT_DESCRIPTOR);
 	else
-		packed_set_event(vq, vq->journal->stamp, PACKED_EVENT_ENABLE);
+		packed_set_event(vq, 0, PACKED_EVENT_ENABLE);
 	/* Partner: the driver writes the flags of a slot, then reads our event area. */
 	if (!packed_descriptor_read(vq, vq->last_available, &ignored))
 		return true;
@@ -63,10 +74,9 @@ bool packed_arm(struct virtqueue *vq)
 	return false;
 }
 
-/* The position has no meaning then (2.8.10), so the stamp can stand there. */
 void packed_disarm(struct virtqueue *vq)
 {
-	packed_set_event(vq, vq->journal->stamp, PACKED_EVENT_DISABLE);
+	packed_set_event(vq, 0, PACKED_EVENT_DISABLE);
 }
 
 void packed_flush(struct virtqueue *vq)
@@ -88,9 +98,9 @@ uint16_t virtqueue_packed_resume(struct virtqueue *vq, uint64_t address, uint16_
 	vq->pending = 0;
 	vq->region_hint = 0;
 	atomic_store_explicit(&vq->fault, VIRTQUEUE_OK, memory_order_relaxed);
-	if (!packed_journal_adopt(vq, address, &position)) {
+	if (!packed_journal_adopt(vq, address, base, &position)) {
 		position = base;
-		packed_journal_begin(vq, address, position);
+		packed_journal_begin(vq, address, base);
 	}
 	vq->last_available = position;
 	vq->last_used = position;
@@ -101,7 +111,7 @@ uint16_t virtqueue_packed_resume(struct virtqueue *vq, uint64_t address, uint16_
 void virtqueue_packed_forget(struct virtqueue *vq)
 {
 	if (vq->journal != NULL)
-		vq->journal->stamp = 0;
+		vq->journal->tag = 0;
 }
 
 /* Writes `count` used descriptors from `position` on, as the journal says, the first one last: the
@@ -109,8 +119,7 @@ void virtqueue_packed_forget(struct virtqueue *vq)
 static void packed_write_batch(struct virtqueue *vq, uint16_t position, uint32_t count)
 {
 	const struct packed_used *entry = vq->journal->entries;
-	uint64_t *first = (uint64_t *)(void *)(packed_slot_at(vq, position) + 8);
-	uint64_t first_word = 0;
+	uint64_t *first = packed_second_word(vq, position), first_word = 0;
 
 	for (uint32_t i = 0; i < count; i++, entry++) {
 		uint64_t flags = (position & PACKED_WRAP) != 0
@@ -124,10 +133,10 @@ static void packed_write_batch(struct virtqueue *vq, uint16_t position, uint32_t
 		if (i == 0)
 			first_word = word;
 		else
-			__atomic_store_n((uint64_t *)(void *)(packed_slot_at(vq, position) + 8),
-					 word, __ATOMIC_RELAXED);
+			__atomic_store_n(packed_second_word(vq, position), word, __ATOMIC_RELAXED);
 		position = packed_advance(position, entry->count, vq->size);
 	}
+	__atomic_store_n(first - 1, vq->journal->tag, __ATOMIC_RELAXED);
 	/* Release for the rest and the buffers; pairs with the driver's acquire of the flags. */
 	__atomic_store_n(first, first_word, __ATOMIC_SEQ_CST);
 }
@@ -177,63 +186,92 @@ static void packed_log(struct virtqueue *vq, uint16_t first, uint32_t count)
 	dirty_log_mark(vq->log, vq->log_descriptors_address, (count - before_wrap) * bytes);
 }
 
-/* Does the journal tell of this very ring? Then *position is where it stands, and its last batch
- * is visible. The journal is a file, so it is checked like anybody's word; the ring's own words
- * only decide what the guest itself sees. */
-static bool packed_journal_adopt(struct virtqueue *vq, uint64_t address, uint16_t *position)
+/* Does the journal tell of this very ring, which the frontend says is at `base`? Then *position is
+ * where it stands, and its last batch is visible. */
+static bool packed_journal_adopt(struct virtqueue *vq, uint64_t address, uint16_t base,
+				 uint16_t *position)
 {
 	const struct packed_journal *journal = vq->journal;
-	uint32_t event = __atomic_load_n(packed_event(vq->used), __ATOMIC_RELAXED);
 	/* Acquire: partner of the store in packed_used_publish(). */
 	uint64_t batch = atomic_load_explicit(&journal->batch, memory_order_acquire);
 	uint16_t begin = (uint16_t)batch, end = (uint16_t)(batch >> 16);
-	uint32_t count = (uint16_t)(batch >> 32), sum = 0;
-	uint16_t expected = journal->stamp;
-	uint64_t first;
+	uint16_t previous = (uint16_t)(batch >> 48);
+	bool visible, proof;
 
-	if (event >> 16 == PACKED_EVENT_DESCRIPTOR)
-		expected = end;
-	if (journal->stamp == 0 || journal->address != address || journal->size != vq->size ||
-	    (uint16_t)event != expected || event >> 16 > PACKED_EVENT_DESCRIPTOR ||
-	    packed_slot(begin) >= vq->size || packed_slot(end) >= vq->size || count > vq->size)
-		return false;
-	*position = end;
-	if (count == 0)
-		return begin == end;
-	for (uint32_t i = 0; i < count; i++) {
-		if (journal->entries[i].count == 0 || journal->entries[i].count > vq->size)
-			return false;
-		sum += journal->entries[i].count;
-		if (sum > vq->size)
-			return false;
-	}
-	if (packed_advance(begin, sum, vq->size) != end)
+	if (journal->address != address || !packed_journal_is_sound(vq, batch))
 		return false;
 	/* Only a device changes this flag, so it tells whether the batch was seen, even when the
 	 * slot was filled again since. */
-	first =
-	    __atomic_load_n((uint64_t *)(void *)(packed_slot_at(vq, begin) + 8), __ATOMIC_ACQUIRE);
-	if (((first >> 48) & PACKED_DESCRIPTOR_USED) == (begin & PACKED_WRAP))
+	visible = ((__atomic_load_n(packed_second_word(vq, begin), __ATOMIC_ACQUIRE) >> 48) &
+		   PACKED_DESCRIPTOR_USED) == (begin & PACKED_WRAP);
+	proof = visible ? packed_shows_batch(vq, begin)
+			: previous != begin && packed_shows_batch(vq, previous);
+	/* A new ring would not begin there. */
+	if (!proof && (base == VIRTQUEUE_PACKED_START || base != journal->base))
+		return false;
+	*position = end;
+	if (visible)
 		return true;
-	packed_write_batch(vq, begin, count);
+	packed_write_batch(vq, begin, (uint16_t)(batch >> 32));
 	if (vq->log != NULL)
-		packed_log(vq, begin, sum);
+		packed_log(vq, begin, packed_distance(begin, end, vq->size));
 	return true;
 }
 
-static void packed_journal_begin(struct virtqueue *vq, uint64_t address, uint16_t position)
+/* The journal is a file, so it is checked like anybody's word; a guest whose ring says something
+ * else changes only what it sees itself. */
+static bool packed_journal_is_sound(const struct virtqueue *vq, uint64_t batch)
+{
+	const struct packed_journal *journal = vq->journal;
+	uint16_t begin = (uint16_t)batch, end = (uint16_t)(batch >> 16);
+	uint32_t count = (uint16_t)(batch >> 32), sum = 0;
+
+	if (journal->tag == 0 || journal->size != vq->size || packed_slot(begin) >= vq->size ||
+	    packed_slot((uint16_t)(batch >> 48)) >= vq->size || count == 0 || count > vq->size)
+		return false;
+	for (uint32_t i = 0; i < count; i++) {
+		if (journal->entries[i].count == 0 || journal->entries[i].count > vq->size - sum)
+			return false;
+		sum += journal->entries[i].count;
+	}
+	return packed_advance(begin, sum, vq->size) == end;
+}
+
+/* Is there a trace of our batch from `position` on? */
+static bool packed_shows_batch(const struct virtqueue *vq, uint16_t position)
+{
+	uint64_t *second = packed_second_word(vq, position);
+	uint16_t flags = (uint16_t)(__atomic_load_n(second, __ATOMIC_ACQUIRE) >> 48);
+	bool wrap = (position & PACKED_WRAP) != 0;
+
+	if (((flags & PACKED_DESCRIPTOR_USED) != 0) != wrap)
+		return false;
+	if (((flags & PACKED_DESCRIPTOR_AVAILABLE) != 0) == wrap)
+		return __atomic_load_n(second - 1, __ATOMIC_RELAXED) == vq->journal->tag;
+	/* Filled again since. In the first round of a new ring no driver sets USED; after a round
+	 * with wrap counter 1, the last chain of it at least has it still. */
+	for (uint16_t slot = 0; !wrap && slot < vq->size; slot++) {
+		if ((__atomic_load_n(packed_second_word(vq, slot), __ATOMIC_RELAXED) >> 48) &
+		    PACKED_DESCRIPTOR_USED)
+			return true;
+	}
+	return wrap;
+}
+
+static void packed_journal_begin(struct virtqueue *vq, uint64_t address, uint16_t base)
 {
 	struct packed_journal *journal = vq->journal;
-	uint16_t stamp = 0;
+	uint64_t tag = 0;
 
-	journal->stamp = 0;
-	/* 0 is what a driver clears the event area to; without randomness, any other will do. */
-	if (getrandom(&stamp, sizeof(stamp), GRND_NONBLOCK) != sizeof(stamp) || stamp == 0)
-		stamp = 0x5765;
-	atomic_store_explicit(&journal->batch, packed_batch_word(position, position, 0),
+	journal->tag = 0;
+	/* Without randomness anything but 0 will do: the path's hash. */
+	if (getrandom(&tag, sizeof(tag), GRND_NONBLOCK) != sizeof(tag) || tag == 0)
+		tag = journal->owner | 1;
+	atomic_store_explicit(&journal->batch, packed_batch_word(base, base, 0, base),
 			      memory_order_relaxed);
 	journal->address = address;
 	journal->size = vq->size;
+	journal->base = base;
 	atomic_signal_fence(memory_order_seq_cst);
-	journal->stamp = stamp;
+	journal->tag = tag;
 }

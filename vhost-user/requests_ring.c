@@ -85,7 +85,7 @@ VHOST_HANDLER(set_vring_addr)
 static uint16_t packed_position(const struct session *session, uint32_t base)
 {
 	if (base == 0 && session->frontend == VHOST_FRONTEND_DRIVER)
-		return PACKED_START;
+		return VIRTQUEUE_PACKED_START;
 	return (uint16_t)(base > UINT16_MAX ? base >> 16 : base);
 }
 

@@ -95,7 +95,7 @@ void rings_reset(struct vhost_device *device)
 		ring->vq.log = NULL;
 		ring->vq.last_available = 0;
 		ring->vq.last_used = 0;
-		ring->position = PACKED_START;
+		ring->position = VIRTQUEUE_PACKED_START;
 		ring_clear_fault(ring);
 	}
 }
@@ -200,7 +200,7 @@ static const char *ring_prepare(struct vhost_device *device, struct ring *ring,
 	vhost_features_apply(device->session.features, vq);
 	if (!packed && (ring->size & (ring->size - 1)) != 0)
 		return "has a size that is no power of two";
-	if (packed && (ring->position & (uint16_t)~PACKED_START) >= ring->size)
+	if (packed && (ring->position & (uint16_t)~VIRTQUEUE_PACKED_START) >= ring->size)
 		return "starts outside the ring";
 	if (!ring_locate(device, ring, parts))
 		return "lies in no memory region";

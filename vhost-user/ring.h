@@ -4,8 +4,6 @@
 
 #include "vhost-user/device_state.h"
 
-#define PACKED_START 0x8000u /* where a new packed ring begins: slot 0, wrap counter 1 */
-
 /* Host addresses; of a packed ring: the descriptors, the driver's event area, the device's. */
 struct ring_parts {
 	void *descriptors;

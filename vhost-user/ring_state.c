@@ -84,7 +84,7 @@ void ring_state_close(struct ring_state *state)
 	for (uint32_t i = 0; i < state->ring_count; i++) {
 		struct mapping *mapping = &state->mappings[i];
 
-		useful |= mapping->journal != NULL && mapping->journal->stamp != 0;
+		useful |= mapping->journal != NULL && mapping->journal->tag != 0;
 		unmap(mapping);
 	}
 	if (state->path != NULL && !useful)
@@ -114,7 +114,7 @@ struct packed_journal *ring_state_journal(struct ring_state *state, uint32_t rin
 	mapping->journal = address;
 	mapping->length = length;
 	if (mapping->journal->owner != state->owner) {
-		mapping->journal->stamp = 0;
+		mapping->journal->tag = 0;
 		mapping->journal->owner = state->owner;
 	}
 	return mapping->journal;

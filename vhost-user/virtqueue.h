@@ -21,7 +21,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define VIRTQUEUE_SIZE_MAX 32768u
+#define VIRTQUEUE_SIZE_MAX     32768u
+#define VIRTQUEUE_PACKED_START 0x8000u /* a new packed ring: slot 0, wrap counter 1 (bit 15) */
 
 /* A broken ring stops its queue; the reason is shown and reported through the error fd. */
 enum virtqueue_fault {
