@@ -4,7 +4,12 @@
 #include <rte_cycles.h>
 #include <time.h>
 
-#define CALIBRATION_NS 1000000u
+#define CALIBRATION_NS	  1000000u
+#define CALIBRATION_TRIES 8
+
+struct moment {
+	uint64_t cycles, ns;
+};
 
 static uint64_t hz = 1000000000; /* written once by clock_init(), before any worker */
 
@@ -16,14 +21,32 @@ static uint64_t monotonic_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+/* Both clocks at one moment. If we were interrupted between the two, the moment is two: of a few
+ * tries the shortest is taken. */
+static struct moment look(void)
+{
+	struct moment best = { 0 };
+	uint64_t shortest = UINT64_MAX;
+
+	for (int i = 0; i < CALIBRATION_TRIES; i++) {
+		uint64_t before = rte_rdtsc(), ns = monotonic_ns(), after = rte_rdtsc();
+
+		if (after - before < shortest) {
+			shortest = after - before;
+			best = (struct moment){ .cycles = before, .ns = ns };
+		}
+	}
+	return best;
+}
+
 void clock_init(void)
 {
-	uint64_t ns = monotonic_ns(), cycles = rte_rdtsc(), ns_now;
+	struct moment start = look(), end;
 
 	do {
-		ns_now = monotonic_ns();
-	} while (ns_now - ns < CALIBRATION_NS);
-	hz = (uint64_t)((double)(rte_rdtsc() - cycles) * 1e9 / (double)(ns_now - ns));
+		end = look();
+	} while (end.ns - start.ns < CALIBRATION_NS);
+	hz = (uint64_t)((double)(end.cycles - start.cycles) * 1e9 / (double)(end.ns - start.ns));
 }
 
 uint64_t clock_cycles(void)

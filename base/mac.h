@@ -22,10 +22,13 @@ char *mac_to_text(struct mac mac, char text[MAC_TEXT_LENGTH]);
 /* The address as a number, first byte on the wire highest; the upper 16 bits are 0. */
 static inline uint64_t mac_to_u64(const uint8_t bytes[MAC_LENGTH])
 {
-	uint64_t n = 0;
+	uint32_t high;
+	uint16_t low;
 
-	memcpy((uint8_t *)&n + 2, bytes, MAC_LENGTH);
-	return __builtin_bswap64(n);
+	/* Two loads: bytes put together in memory would be loaded before they are stored. */
+	memcpy(&high, bytes, sizeof(high));
+	memcpy(&low, bytes + sizeof(high), sizeof(low));
+	return (uint64_t)__builtin_bswap32(high) << 16 | __builtin_bswap16(low);
 }
 
 static inline struct mac mac_from_u64(uint64_t n)

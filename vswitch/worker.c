@@ -27,15 +27,18 @@
 
 #define EVENTS_MAX 64
 
-/* How long an empty queue is still polled, by poll mode. Adaptive: about the time a guest takes to
- * answer a frame, so that request and response traffic stays polled; busy: long enough that only a
- * port without traffic goes quiet. */
+/* How long a queue is still polled after it brought something, by poll mode. Adaptive: about the
+ * time a guest takes to answer a frame, so that request and response traffic stays polled; busy:
+ * long enough that only a port without traffic goes quiet. */
 static const uint64_t active_us[] = {
 	[CONFIG_POLL_ADAPTIVE] = 50,
-	[CONFIG_POLL_BUSY] = 1000000,
+	[CONFIG_POLL_BUSY] = 100000,
 };
+/* How long one is polled that was woken or has just started and brought nothing yet, in both modes:
+ * a thousand ports that come up must not be polled for long. */
+#define FIRST_LOOK_US 50
 /* How often a worker that polls looks for wake-ups of its quiet queues. */
-#define EPOLL_INTERVAL_US 20
+#define EPOLL_INTERVAL_US 50
 
 static void queue_activate(struct worker_context *context, struct port_queue *queue, uint64_t now)
 {
@@ -46,7 +49,8 @@ static void queue_activate(struct worker_context *context, struct port_queue *qu
 			queue->port->type->disarm(queue);
 		counter_add(&context->worker->counters.wakes, 1);
 	}
-	queue->active_until = now + active_us[context->worker->poll] * (clock_hz() / 1000000);
+	if (queue->active_until < now + FIRST_LOOK_US * (clock_hz() / 1000000))
+		queue->active_until = now + FIRST_LOOK_US * (clock_hz() / 1000000);
 }
 
 static bool queue_running(const struct port_queue *queue)
@@ -87,8 +91,11 @@ static void injection_run(struct worker_context *context, const struct worker_in
 	struct burst *burst = context->in;
 	struct frame *frame = &burst->frames[0];
 
-	if (injection->port >= context->snapshot->port_limit || from->port == NULL)
-		return;
+	if (injection->port >= context->snapshot->port_limit || from->port == NULL ||
+	    from->port->serial != injection->serial)
+		return; /* the port is gone */
+	/* relaxed: a bound, nothing hangs on it. */
+	atomic_fetch_sub_explicit(&from->port->announcing, 1, memory_order_relaxed);
 	burst_reset(burst);
 	memset(frame, 0, sizeof(*frame));
 	frame->head = burst_head(burst, 0);
@@ -141,6 +148,7 @@ static void context_adopt(struct worker_context *context, uint64_t now)
 	}
 }
 
+/* NULL for WORKER_TOKEN_WAKE, too: what control wants, context_adopt() has seen to. */
 static struct port_queue *queue_of_token(const struct worker_context *context, uint64_t token)
 {
 	uint64_t port_index = token >> 16;
@@ -160,15 +168,8 @@ static void context_handle_events(struct worker_context *context, const struct e
 				  int count, uint64_t now)
 {
 	for (int i = 0; i < count; i++) {
-		struct port_queue *queue;
-		uint64_t drained;
+		struct port_queue *queue = queue_of_token(context, events[i].data.u64);
 
-		if (events[i].data.u64 == WORKER_TOKEN_WAKE) {
-			if (read(context->worker->wake_fd, &drained, sizeof(drained)) < 0)
-				continue; /* EAGAIN: drained already */
-			continue;
-		}
-		queue = queue_of_token(context, events[i].data.u64);
 		if (queue != NULL && queue_running(queue))
 			queue_activate(context, queue, now);
 	}
@@ -197,7 +198,8 @@ static uint32_t queue_poll(struct worker_context *context, struct port_queue *qu
  * runs. */
 static bool queue_goes_quiet(struct port_queue *queue)
 {
-	if (queue->wake_fd < 0)
+	/* relaxed: see port_queue_start() and port_queue_halt(). */
+	if (atomic_load_explicit(&queue->wake_fd, memory_order_relaxed) < 0)
 		return false;
 	return queue->port->type->arm == NULL || queue->port->type->arm(queue);
 }
@@ -248,7 +250,7 @@ static void context_loop(struct worker_context *context)
 	uint64_t interval = EPOLL_INTERVAL_US * (clock_hz() / 1000000);
 	uint64_t now = clock_cycles(), look_at = now, hz = clock_hz(), second = 0;
 	struct epoll_event events[EVENTS_MAX];
-	bool sleep = false;
+	bool sleep = false, quiet = false; /* no queue is active, not all are */
 
 	/* acquire: pairs with the release in worker_destroy(). */
 	while (!atomic_load_explicit(&worker->stop, memory_order_acquire)) {
@@ -259,7 +261,7 @@ static void context_loop(struct worker_context *context)
 		if (sleep) {
 			count = context_sleep(context, events);
 			now = clock_cycles();
-		} else if (now >= look_at) {
+		} else if (quiet && now >= look_at) {
 			count = epoll_wait(worker->epoll_fd, events, EVENTS_MAX, 0);
 			look_at = now + interval;
 		}
@@ -271,6 +273,7 @@ static void context_loop(struct worker_context *context)
 		context_handle_events(context, events, count, now);
 		taken = context_poll(context, now);
 		sleep = worker->poll == CONFIG_POLL_ADAPTIVE && context->plan->active_count == 0;
+		quiet = context->plan->active_count < context->plan->count;
 		rcu_quiescent(worker->vswitch->rcu, worker->id);
 		later = clock_cycles();
 		counter_add(&worker->counters.polls, 1);
@@ -326,7 +329,9 @@ static int worker_start_thread(struct worker *worker, struct error *error)
 
 static int worker_open_fds(struct worker *worker)
 {
-	struct epoll_event event = { .events = EPOLLIN, .data.u64 = WORKER_TOKEN_WAKE };
+	/* Edge triggered and never read: each write is an event of its own. To read it would be to
+	 * lose a wake-up that came after context_adopt() had looked. */
+	struct epoll_event event = { .events = EPOLLIN | EPOLLET, .data.u64 = WORKER_TOKEN_WAKE };
 
 	worker->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	worker->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -440,5 +445,5 @@ void worker_wake(struct worker *worker)
 	/* release: pairs with the acquire of the exchange in context_adopt(). */
 	atomic_store_explicit(&worker->rescan, 1, memory_order_release);
 	if (write(worker->wake_fd, &one, sizeof(one)) < 0)
-		return; /* EAGAIN: the counter is full, so it is readable all the same */
+		return; /* EAGAIN after 2^64 of them */
 }

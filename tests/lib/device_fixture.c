@@ -8,6 +8,7 @@
 
 #include "tests/lib/device_fixture.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -127,6 +128,27 @@ void fixture_expect_drop(struct fixture *fixture, uint32_t queue, enum drop_reas
 		harness_pump(&fixture->harness);
 	assert_int_equal(harness_drops(&fixture->harness, reason), ++*count);
 	assert_int_equal(fake_ring_take(ring, &cookie, &length), 1);
+}
+
+void fixture_connect_anew(struct fixture *fixture)
+{
+	assert_int_equal(fake_guest_connect(fixture->guest), 0);
+	assert_int_equal(fake_guest_get_features(fixture->guest), 0);
+	assert_int_equal(fake_guest_negotiate_protocol(fixture->guest, UINT64_MAX), 0);
+}
+
+void fixture_expect_refused(struct fixture *fixture, uint32_t request, const void *payload,
+			    size_t size, const int *fds, uint32_t count)
+{
+	uint64_t errors = harness_status(&fixture->harness).message_errors;
+	int rc = fake_guest_request(fixture->guest, request, payload, size, fds, count);
+
+	assert_true(rc == -EREMOTEIO || rc == -ECONNRESET);
+	fixture_settle(fixture);
+	assert_int_equal(harness_status(&fixture->harness).message_errors, errors + 1);
+	assert_string_not_equal(harness_status(&fixture->harness).last_error, "");
+	if (rc == -ECONNRESET)
+		fixture_connect_anew(fixture);
 }
 
 uint64_t fixture_scratch(const struct fixture *fixture, uint32_t offset)

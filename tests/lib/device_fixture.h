@@ -45,6 +45,14 @@ void fixture_pump_until(struct fixture *fixture, const unsigned *value, unsigned
 void fixture_expect_drop(struct fixture *fixture, uint32_t queue, enum drop_reason reason,
 			 uint64_t *count);
 
+/* A new connection that has negotiated REPLY_ACK and all the rest. */
+void fixture_connect_anew(struct fixture *fixture);
+
+/* Sends a message and expects it refused and noted: by a reply that is not 0, or by the end of the
+ * connection, which is then made anew. */
+void fixture_expect_refused(struct fixture *fixture, uint32_t request, const void *payload,
+			    size_t size, const int *fds, uint32_t count);
+
 /* Guest memory to build things in, and its host address: the slots of the first queue from the
  * guest, which must not send by itself meanwhile. */
 uint64_t fixture_scratch(const struct fixture *fixture, uint32_t offset);

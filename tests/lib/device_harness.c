@@ -342,10 +342,20 @@ static unsigned count_mappings(void)
 	return count;
 }
 
+unsigned footprint_fds_settled(unsigned fds)
+{
+	unsigned count = count_fds();
+
+	for (uint32_t i = 0; i < 100000 && count > fds; i++) {
+		sched_yield();
+		count = count_fds();
+	}
+	return count;
+}
+
 struct footprint footprint_take_settled(unsigned fds)
 {
-	for (uint32_t i = 0; i < 100000 && count_fds() > fds; i++)
-		sched_yield();
+	footprint_fds_settled(fds);
 	return footprint_take();
 }
 

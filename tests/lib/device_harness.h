@@ -68,8 +68,9 @@ struct footprint {
 };
 struct footprint footprint_take(void);
 
-/* The same, once no more than `fds` descriptors are open, or it is clear that they stay: the device
- * has a thread that closes what might block. */
+/* Open file descriptors, counted again until there are no more than `fds` or it is clear that they
+ * stay: the device has a thread that closes what might block. take_settled: all, after that. */
+unsigned footprint_fds_settled(unsigned fds);
 struct footprint footprint_take_settled(unsigned fds);
 
 #endif

@@ -136,6 +136,12 @@ struct fake_header {
 	uint16_t num_buffers;
 };
 
+/* The position sent with SET_VRING_BASE when a ring is taken up again. */
+enum fake_base {
+	FAKE_BASE_USED, /* the used index: QEMU, when it could not ask a backend that is gone */
+	FAKE_BASE_ZERO, /* always 0: a frontend that knows nothing of before */
+};
+
 struct fake_guest_options {
 	const char *path; /* of the socket */
 	enum fake_role role;
@@ -151,6 +157,7 @@ struct fake_guest_options {
 	uint64_t protocol_features; /* likewise; 0: all that this fake guest speaks */
 	struct fake_layout send;
 	struct fake_layout receive;
+	enum fake_base base;
 	uint32_t timeout_ms; /* 0: 10,000 */
 	void (*pump)(void *context);
 	void *pump_context;

@@ -232,16 +232,21 @@ static int set_all_fds(struct fake_guest *guest, uint32_t request)
 }
 
 /* `packed`: what the frontend says of a packed ring. */
+static uint32_t ring_base(const struct fake_guest *guest, uint32_t queue, uint32_t packed)
+{
+	const struct fake_ring *ring = &guest->queues[queue].ring;
+
+	if (ring->is_packed)
+		return guest->options.base == FAKE_BASE_ZERO ? 0x80008000 : packed;
+	return guest->options.base == FAKE_BASE_ZERO ? 0 : fake_ring_used_index(ring);
+}
+
 static int set_up_all(struct fake_guest *guest, uint32_t packed)
 {
 	int rc = 0;
 
-	for (uint32_t i = 0; rc == 0 && i < guest->queue_count; i++) {
-		struct fake_ring *ring = &guest->queues[i].ring;
-
-		rc = fake_guest_setup_queue(guest, i,
-					    ring->is_packed ? packed : fake_ring_used_index(ring));
-	}
+	for (uint32_t i = 0; rc == 0 && i < guest->queue_count; i++)
+		rc = fake_guest_setup_queue(guest, i, ring_base(guest, i, packed));
 	return rc;
 }
 
@@ -279,11 +284,7 @@ static int handshake_qemu(struct fake_guest *guest)
 	if (rc == 0)
 		rc = fake_guest_send_memory(guest);
 	for (uint32_t i = 0; rc == 0 && i < guest->queue_count; i++) {
-		struct fake_queue *queue = &guest->queues[i];
-
-		rc = fake_guest_setup_queue(
-		    guest, i,
-		    queue->ring.is_packed ? queue->base : fake_ring_used_index(&queue->ring));
+		rc = fake_guest_setup_queue(guest, i, ring_base(guest, i, guest->queues[i].base));
 		if (rc == 0)
 			rc = fake_guest_set_fd(guest, FAKE_SET_VRING_KICK, i,
 					       guest->queues[i].kick_fd);

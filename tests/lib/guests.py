@@ -185,15 +185,20 @@ class UmlGuest(Guest):
         words += [f"weft.mtu={mtu}"] if mtu else []
         # The memory file has to be on a tmpfs to be shared with weftd.
         environment = dict(os.environ, TMPDIR="/dev/shm", HOME=str(directory))
-        self.child = Child([
+        command = [
             UML, f"mem={memory}", f"initrd={uml_initramfs().path}", f"uml_dir={directory}/", f"umid={name}", "quiet",
-            "con=null", "con0=fd:0,fd:1", "ssl=null", f"virtio_uml.device={path}:1", *words],
-            unprivileged=True, env=environment, pass_fds=(uml_initramfs().fd,))
-        try:
-            self.wait_ready()
-        except BaseException:
-            self.close()
-            raise
+            "con=null", "con0=fd:0,fd:1", "ssl=null", f"virtio_uml.device={path}:1", *words]
+        # On a loaded host its first fork may fail, which panics its kernel: that says nothing about weftd.
+        for spare_boots in (2, 1, 0):
+            self.child = Child(command, unprivileged=True, env=environment, pass_fds=(uml_initramfs().fd,))
+            try:
+                self.wait_ready()
+                return
+            except BaseException:
+                forkless = "can't fork" in self.child.output
+                self.close()
+                if not forkless or spare_boots == 0:
+                    raise
 
 
 class OpenFile:

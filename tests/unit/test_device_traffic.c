@@ -394,21 +394,34 @@ static void expect_once_in_order(uint32_t count, uint32_t seed)
  * passes once. */
 static void test_rings_resume(void **state)
 {
-	static const enum fake_order orders[] = { FAKE_ORDER_QEMU, FAKE_ORDER_VIRTIO_USER };
+	static const struct {
+		enum fake_order order;
+		enum fake_base base;
+	} cases[] = {
+		{ FAKE_ORDER_QEMU, FAKE_BASE_USED },
+		{ FAKE_ORDER_VIRTIO_USER, FAKE_BASE_USED },
+		{ FAKE_ORDER_QEMU, FAKE_BASE_ZERO },
+	};
 
 	(void)state;
-	for (size_t i = 0; i < 2; i++) {
-		fixture_start(&fixture, NULL, NULL, orders[i]);
+	for (size_t i = 0; i < 3; i++) {
+		struct fake_guest_options options = { .base = cases[i].base };
+		enum fake_order order = cases[i].order;
+
+		fixture_start(&fixture, NULL, &options, order);
 		assert_int_equal(fake_guest_post(fixture.guest, 0, 64, 2048), 0);
 		for (int n = 0; n < 7; n++)
 			fixture_echo(&fixture, 0, 64);
 		send_unseen(5, 100);
-		assert_int_equal(fake_guest_reconnect(fixture.guest, orders[i]), 0);
+		assert_int_equal(fake_guest_reconnect(fixture.guest, order), 0);
 		expect_once_in_order(5, 100);
+		/* A device that begins at 0 would serve the old entries again, unseen. */
+		assert_int_equal(harness_received(&fixture.harness), 7 + 5);
 		send_unseen(9, 200);
 		assert_int_equal(harness_restart(&fixture.harness, &fixture.config), 0);
-		assert_int_equal(fake_guest_reconnect(fixture.guest, orders[i]), 0);
+		assert_int_equal(fake_guest_reconnect(fixture.guest, order), 0);
 		expect_once_in_order(9, 200);
+		assert_int_equal(harness_received(&fixture.harness), 7 + 5 + 9);
 		assert_int_equal(fake_guest_wait_sent(fixture.guest, 0), 0);
 		fixture_close(&fixture);
 	}

@@ -10,6 +10,7 @@
 #include "bridge/mac_table.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -369,6 +370,8 @@ static void *ager(void *context)
 	do {
 		mac_table_age(shared->table, 1000, 500); /* all that churns */
 		mac_table_flush_port(shared->table, 6);
+		/* The lock is not fair, and control in life comes once a second. */
+		sched_yield();
 	} while (!atomic_load(&shared->done));
 	return NULL;
 }

@@ -216,8 +216,8 @@ static void spoil_table(enum bad_chain kind, struct fake_descriptor *descriptor,
 	case BAD_TABLE_ODD:
 		descriptor->length = 33;
 		break;
-	case BAD_TABLE_NESTED:
-		table[1].flags = FAKE_DESCRIPTOR_INDIRECT;
+	case BAD_TABLE_NESTED: /* in itself */
+		table[1] = *descriptor;
 		break;
 	case BAD_TABLE_AND_NEXT:
 		descriptor->flags |= FAKE_DESCRIPTOR_NEXT;
