@@ -237,7 +237,7 @@ static uint32_t ring_base(const struct fake_guest *guest, uint32_t queue, uint32
 	const struct fake_ring *ring = &guest->queues[queue].ring;
 
 	if (ring->is_packed)
-		return guest->options.base == FAKE_BASE_ZERO ? 0x80008000 : packed;
+		return packed;
 	return guest->options.base == FAKE_BASE_ZERO ? 0 : fake_ring_used_index(ring);
 }
 

@@ -269,13 +269,10 @@ static void respects_the_limit_of_the_burst(void **state)
 		ids[i] = send_frame(prig, bytes, sizeof(bytes));
 	burst_reset(prig->rig->burst);
 	prig->rig->burst->limit = 4;
-	assert_int_equal(
-	    virtqueue_from_guest(prig->vq, prig->rig->burst, &prig->rig->counters), 4);
-	assert_int_equal(
-	    virtqueue_from_guest(prig->vq, prig->rig->burst, &prig->rig->counters), 0);
+	assert_int_equal(virtqueue_from_guest(prig->vq, prig->rig->burst, &prig->rig->counters), 4);
+	assert_int_equal(virtqueue_from_guest(prig->vq, prig->rig->burst, &prig->rig->counters), 0);
 	prig->rig->burst->limit = 64;
-	assert_int_equal(
-	    virtqueue_from_guest(prig->vq, prig->rig->burst, &prig->rig->counters), 6);
+	assert_int_equal(virtqueue_from_guest(prig->vq, prig->rig->burst, &prig->rig->counters), 6);
 	prig_expect_no_used(prig);
 	virtqueue_from_guest_done(prig->vq);
 	for (uint32_t i = 0; i < 10; i++)
@@ -390,8 +387,7 @@ static void takes_no_more_than_a_round(void **state)
 	for (int i = 0; i < 8; i++)
 		prig->ring[i].flags = PRIG_USED;
 	burst_reset(prig->rig->burst);
-	assert_int_equal(
-	    virtqueue_from_guest(prig->vq, prig->rig->burst, &prig->rig->counters), 0);
+	assert_int_equal(virtqueue_from_guest(prig->vq, prig->rig->burst, &prig->rig->counters), 0);
 	virtqueue_from_guest_done(prig->vq);
 	for (int i = 0; i < 8; i++)
 		prig->ring[i].flags = PRIG_USED;
@@ -408,8 +404,8 @@ static void fill_frame(struct prig *prig, struct frame *frame, struct frame_segm
 
 	rig_pattern(bytes, length, seed);
 	memcpy(rig_at(prig->rig, RIG_HIGH, FRAME_HEAD_MAX), bytes, FRAME_HEAD_MAX);
-	*frame = (struct frame){ .head = rig_at(prig->rig, RIG_HIGH, FRAME_HEAD_MAX),
-				 .length = length };
+	*frame =
+	    (struct frame){ .head = rig_at(prig->rig, RIG_HIGH, FRAME_HEAD_MAX), .length = length };
 	frame->head_length = (uint16_t)(length < FRAME_HEAD_MAX ? length : FRAME_HEAD_MAX);
 	frame->segments = segment;
 	segment->base = bytes + frame->head_length;
