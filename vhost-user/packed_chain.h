@@ -30,8 +30,10 @@ enum packed_status {
 };
 
 struct packed_chain {
-	struct packed_descriptor current; /* a buffer */
-	struct packed_descriptor ring;	  /* the last descriptor taken from the ring */
+	const struct packed_descriptor *current; /* a buffer: in the batch, or below */
+	struct packed_descriptor entry;		 /* of an indirect table */
+	uint16_t id;				 /* of the last descriptor taken from the ring */
+	uint16_t flags;				 /* its flags */
 	struct packed_cursor *cursor;
 	struct guest_window *window;
 	uint16_t count; /* descriptors of the ring */
@@ -62,22 +64,33 @@ static inline void packed_cursor_open(struct packed_cursor *cursor, const struct
 	packed_cursor_seek(cursor, position);
 }
 
-/* Reads up to `wanted` available descriptors from the cursor on. */
+/* Reads available descriptors into batch[n ..], from slot `slot` on, up to n == end; returns n. */
+static inline uint32_t packed_cursor_read_run(struct packed_cursor *cursor, uint32_t slot,
+					      uint16_t wrap, uint32_t n, uint32_t end)
+{
+	const uint8_t *at = packed_slot_at(cursor->vq, (uint16_t)slot);
+
+	for (; n < end; n++, at += sizeof(struct packed_descriptor)) {
+		if (!packed_descriptor_read(at, wrap, &cursor->batch[n]))
+			break;
+		guest_window_prefetch(cursor->window, cursor->batch[n].address);
+	}
+	return n;
+}
+
+/* Reads up to `wanted` available descriptors from the cursor on, over the end of the ring. */
 static inline void packed_cursor_read(struct packed_cursor *cursor, uint32_t wanted)
 {
-	uint16_t position = cursor->position;
-	uint32_t n;
+	uint32_t slot = packed_slot(cursor->position), to_end = cursor->vq->size - slot, n;
+	uint16_t wrap = cursor->position & PACKED_WRAP;
 
 	if (wanted > PACKED_BATCH)
 		wanted = PACKED_BATCH;
 	if (wanted > cursor->left)
 		wanted = cursor->left;
-	for (n = 0; n < wanted; n++) {
-		if (!packed_descriptor_read(cursor->vq, position, &cursor->batch[n]))
-			break;
-		guest_window_prefetch(cursor->window, cursor->batch[n].address);
-		position = packed_advance(position, 1, cursor->vq->size);
-	}
+	n = packed_cursor_read_run(cursor, slot, wrap, 0, wanted < to_end ? wanted : to_end);
+	if (n == to_end)
+		n = packed_cursor_read_run(cursor, 0, wrap ^ PACKED_WRAP, n, wanted);
 	cursor->place = 0;
 	cursor->count = (uint16_t)n;
 }
@@ -99,15 +112,65 @@ static inline void packed_cursor_pass(struct packed_cursor *cursor, uint32_t cou
 	cursor->left -= count;
 }
 
+/* The first buffer of a chain that is an indirect table (2.8.7), and the next of it. */
+enum packed_status packed_chain_enter(struct packed_chain *chain);
+enum packed_status packed_chain_entry(struct packed_chain *chain);
+
+/* Takes the next descriptor of the ring. The driver makes all of a chain available before its first
+ * one, so what is not there now never will be. */
+static inline bool packed_chain_step(struct packed_chain *chain)
+{
+	struct packed_cursor *cursor = chain->cursor;
+
+	if (packed_cursor_fill(cursor, PACKED_BATCH) == 0)
+		return false;
+	chain->current = &cursor->batch[cursor->place];
+	chain->id = chain->current->id;
+	chain->flags = chain->current->flags;
+	packed_cursor_pass(cursor, 1);
+	chain->count++;
+	chain->steps++;
+	return true;
+}
+
 /* Begins with the descriptor at the cursor, which is at hand. */
-enum packed_status packed_chain_begin(struct packed_chain *chain, struct packed_cursor *cursor,
-				      struct guest_window *window);
+static inline enum packed_status packed_chain_begin(struct packed_chain *chain,
+						    struct packed_cursor *cursor,
+						    struct guest_window *window)
+{
+	chain->cursor = cursor;
+	chain->window = window;
+	chain->count = 0;
+	chain->steps = 0;
+	chain->indirect = false;
+	if (!packed_chain_step(chain))
+		return PACKED_BROKEN;
+	return chain->flags & PACKED_DESCRIPTOR_INDIRECT ? packed_chain_enter(chain)
+							 : PACKED_BUFFER;
+}
 
 /* Goes on after PACKED_BUFFER. */
-enum packed_status packed_chain_next(struct packed_chain *chain);
+static inline enum packed_status packed_chain_next(struct packed_chain *chain)
+{
+	if (chain->indirect)
+		return packed_chain_entry(chain);
+	if (!(chain->flags & PACKED_DESCRIPTOR_NEXT))
+		return PACKED_END;
+	if (!packed_chain_step(chain))
+		return PACKED_BROKEN;
+	/* 2.8.19: no table in a chain of several. */
+	return chain->flags & PACKED_DESCRIPTOR_INDIRECT ? PACKED_INDIRECT : PACKED_BUFFER;
+}
 
 /* Moves the cursor behind the chain, wherever the walk ended; from then on chain->count is the
- * number of its descriptors, and chain->ring.id its id (2.8.6). False when it has no end. */
-bool packed_chain_close(struct packed_chain *chain);
+ * number of its descriptors, and chain->id its id (2.8.6). False when it has no end. */
+static inline bool packed_chain_close(struct packed_chain *chain)
+{
+	while (chain->flags & PACKED_DESCRIPTOR_NEXT) {
+		if (!packed_chain_step(chain))
+			return false;
+	}
+	return true;
+}
 
 #endif

@@ -68,7 +68,8 @@ bool packed_arm(struct virtqueue *vq)
 	else
 		packed_set_event(vq, 0, PACKED_EVENT_ENABLE);
 	/* Partner: the driver writes the flags of a slot, then reads our event area. */
-	if (!packed_descriptor_read(vq, vq->last_available, &ignored))
+	if (!packed_descriptor_read(packed_slot_at(vq, vq->last_available),
+				    vq->last_available & PACKED_WRAP, &ignored))
 		return true;
 	packed_disarm(vq);
 	return false;
@@ -114,27 +115,33 @@ void virtqueue_packed_forget(struct virtqueue *vq)
 		vq->journal->tag = 0;
 }
 
+/* Length, id and flags of a used descriptor; `both` are the two flags that say so. */
+static inline uint64_t packed_used_word(const struct packed_used *entry, uint64_t both)
+{
+	uint64_t flags = both | (entry->length > 0 ? PACKED_DESCRIPTOR_WRITE : 0);
+
+	return entry->length | (uint64_t)entry->id << 32 | flags << 48;
+}
+
 /* Writes `count` used descriptors from `position` on, as the journal says, the first one last: the
  * driver looks at no other before it (2.8.9). */
 static void packed_write_batch(struct virtqueue *vq, uint16_t position, uint32_t count)
 {
+	const uint64_t both = PACKED_DESCRIPTOR_AVAILABLE | PACKED_DESCRIPTOR_USED;
 	const struct packed_used *entry = vq->journal->entries;
-	uint64_t *first = packed_second_word(vq, position), first_word = 0;
+	uint64_t *first = packed_second_word(vq, position), *ring = packed_second_word(vq, 0);
+	uint64_t flags = (position & PACKED_WRAP) != 0 ? both : 0;
+	uint64_t first_word = packed_used_word(entry, flags);
+	uint32_t slot = packed_slot(position), size = vq->size;
 
-	for (uint32_t i = 0; i < count; i++, entry++) {
-		uint64_t flags = (position & PACKED_WRAP) != 0
-				     ? PACKED_DESCRIPTOR_AVAILABLE | PACKED_DESCRIPTOR_USED
-				     : 0;
-		uint64_t word;
-
-		if (entry->length > 0)
-			flags |= PACKED_DESCRIPTOR_WRITE;
-		word = entry->length | (uint64_t)entry->id << 32 | flags << 48;
-		if (i == 0)
-			first_word = word;
-		else
-			__atomic_store_n(packed_second_word(vq, position), word, __ATOMIC_RELAXED);
-		position = packed_advance(position, entry->count, vq->size);
+	for (uint32_t i = 1; i < count; i++) {
+		slot += entry++->count;
+		if (slot >= size) {
+			slot -= size;
+			flags ^= both;
+		}
+		__atomic_store_n(ring + 2 * (size_t)slot, packed_used_word(entry, flags),
+				 __ATOMIC_RELAXED);
 	}
 	__atomic_store_n(first - 1, vq->journal->tag, __ATOMIC_RELAXED);
 	/* Release for the rest and the buffers; pairs with the driver's acquire of the flags. */

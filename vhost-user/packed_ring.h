@@ -80,19 +80,19 @@ static inline struct packed_descriptor packed_descriptor_make(uint64_t first, ui
 	};
 }
 
-/* Reads the descriptor in the slot of `position`; false when the driver has not made it available
- * there (2.8.1). Acquire: pairs with the driver's barrier before it writes the flags. */
-static inline bool packed_descriptor_read(const struct virtqueue *vq, uint16_t position,
+/* Reads the descriptor in the slot at `at`; false when the driver has not made it available in the
+ * round of `wrap` (PACKED_WRAP or 0; 2.8.1). Acquire: pairs with the driver's barrier before it
+ * writes the flags. */
+static inline bool packed_descriptor_read(const uint8_t *at, uint16_t wrap,
 					  struct packed_descriptor *out)
 {
-	uint8_t *at = packed_slot_at(vq, position);
-	uint64_t second = __atomic_load_n((uint64_t *)(void *)(at + 8), __ATOMIC_ACQUIRE);
-	uint32_t wanted =
-	    (position & PACKED_WRAP) != 0 ? PACKED_DESCRIPTOR_AVAILABLE : PACKED_DESCRIPTOR_USED;
+	uint64_t second =
+	    __atomic_load_n((const uint64_t *)(const void *)(at + 8), __ATOMIC_ACQUIRE);
+	uint32_t wanted = wrap != 0 ? PACKED_DESCRIPTOR_AVAILABLE : PACKED_DESCRIPTOR_USED;
 
 	if (((second >> 48) & (PACKED_DESCRIPTOR_AVAILABLE | PACKED_DESCRIPTOR_USED)) != wanted)
 		return false;
-	*out = packed_descriptor_make(*(const volatile uint64_t *)(void *)at, second);
+	*out = packed_descriptor_make(*(const volatile uint64_t *)(const void *)at, second);
 	return true;
 }
 
@@ -105,12 +105,11 @@ static inline struct packed_descriptor packed_entry_read(const void *at)
 	return packed_descriptor_make(words[0].value, second);
 }
 
-/* Writes to the journal that chain `index` of those to be published is done. */
-static inline void packed_used_put(struct virtqueue *vq, uint32_t index, uint16_t id,
-				   uint16_t count, uint32_t length)
+/* Writes to an entry of the journal that a chain is done; one store. */
+static inline void packed_used_put(struct packed_used *entry, uint16_t id, uint16_t count,
+				   uint32_t length)
 {
-	vq->journal->entries[index] =
-	    (struct packed_used){ .id = id, .count = count, .length = length };
+	*entry = (struct packed_used){ .id = id, .count = count, .length = length };
 }
 
 /* Makes the first `count` entries of the journal visible to the guest as used, which moves

@@ -101,7 +101,7 @@ static void packed_from_guest_done(struct virtqueue *vq)
 	/* 2.8.8: one used descriptor, with the id of the last buffer, for all of them. */
 	if (vq->in_order && count > 1) {
 		packed_used_put(
-		    vq, 0, vq->journal->entries[count - 1].id,
+		    vq->journal->entries, vq->journal->entries[count - 1].id,
 		    (uint16_t)packed_distance(vq->last_used, vq->last_available, vq->size), 0);
 		count = 1;
 	}
@@ -175,10 +175,12 @@ static uint32_t packed_take(struct virtqueue *vq, struct net_from_guest *net,
 
 		if (packed_cursor_fill(cursor, room - taken) == 0)
 			break;
-		simple = packed_take_simple(vq, net, cursor, room - taken);
-		taken += simple;
-		if (simple > 0)
-			continue;
+		if ((cursor->batch[cursor->place].flags & PACKED_NOT_SIMPLE) == 0) {
+			simple = packed_take_simple(vq, net, cursor, room - taken);
+			taken += simple;
+			if (simple > 0)
+				continue;
+		}
 		position = cursor->position;
 		result = packed_take_chain(vq, net, cursor, &steps);
 		/* In more pieces than the longest table has entries: it never fits. */
@@ -201,6 +203,7 @@ static uint32_t packed_take(struct virtqueue *vq, struct net_from_guest *net,
 static uint32_t packed_take_simple(struct virtqueue *vq, struct net_from_guest *net,
 				   struct packed_cursor *cursor, uint32_t room)
 {
+	struct packed_used *used = vq->journal->entries + vq->pending;
 	struct net_from_guest local = *net;
 	uint32_t count = (uint32_t)cursor->count - cursor->place, n;
 	const struct packed_descriptor *at = &cursor->batch[cursor->place];
@@ -211,7 +214,7 @@ static uint32_t packed_take_simple(struct virtqueue *vq, struct net_from_guest *
 		if ((at->flags & (PACKED_NOT_SIMPLE | PACKED_DESCRIPTOR_WRITE)) != 0 ||
 		    !net_from_guest_single(&local, at->address, at->length))
 			break;
-		packed_used_put(vq, vq->pending + n, at->id, 1, 0);
+		packed_used_put(used + n, at->id, 1, 0);
 	}
 	*net = local;
 	vq->pending = (uint16_t)(vq->pending + n);
@@ -230,11 +233,11 @@ static uint32_t packed_take_chain(struct virtqueue *vq, struct net_from_guest *n
 	uint32_t result = NET_TAKEN;
 
 	while (status == PACKED_BUFFER && result == NET_TAKEN) {
-		if (walk.current.flags & PACKED_DESCRIPTOR_WRITE)
+		if (walk.current->flags & PACKED_DESCRIPTOR_WRITE)
 			result = DROP_CHAIN_WRITABLE;
 		else
-			result = net_from_guest_add(net, &chain, walk.current.address,
-						    walk.current.length);
+			result = net_from_guest_add(net, &chain, walk.current->address,
+						    walk.current->length);
 		if (result == NET_TAKEN)
 			status = packed_chain_next(&walk);
 	}
@@ -243,7 +246,7 @@ static uint32_t packed_take_chain(struct virtqueue *vq, struct net_from_guest *n
 		return packed_from_guest_reasons[PACKED_BROKEN];
 	}
 	*steps += walk.steps;
-	packed_used_put(vq, vq->pending++, walk.ring.id, walk.count, 0);
+	packed_used_put(&vq->journal->entries[vq->pending++], walk.id, walk.count, 0);
 	if (result != NET_TAKEN)
 		return result;
 	if (status != PACKED_END)
@@ -258,8 +261,8 @@ static uint32_t packed_send_simple(struct packed_send *send, struct frame *const
 {
 	uint32_t count = packed_cursor_fill(&send->cursor, send->frames), sent;
 	const struct packed_descriptor *at = &send->cursor.batch[send->cursor.place];
+	struct packed_used *used = send->vq->journal->entries + send->used;
 	struct net_to_guest local = send->net;
-	struct virtqueue *vq = send->vq;
 
 	if (count > send->frames)
 		count = send->frames;
@@ -270,8 +273,7 @@ static uint32_t packed_send_simple(struct packed_send *send, struct frame *const
 			PACKED_DESCRIPTOR_WRITE ||
 		    !net_to_guest_single(&local, frame, at->address, at->length))
 			break;
-		packed_used_put(vq, send->used + sent, at->id, 1,
-				local.header_size + frame->length);
+		packed_used_put(used + sent, at->id, 1, local.header_size + frame->length);
 		*bytes += frame->length;
 	}
 	send->net.window = local.window;
@@ -304,7 +306,7 @@ static uint32_t packed_send_generic(struct packed_send *send, const struct frame
 		result = packed_fill_chain(send, &chain);
 		if (atomic_load_explicit(&send->vq->fault, memory_order_relaxed) != VIRTQUEUE_OK)
 			break;
-		packed_used_put(send->vq, send->used++, chain.ring.id, chain.count,
+		packed_used_put(&send->vq->journal->entries[send->used++], chain.id, chain.count,
 				before - net->left);
 		/* The header belongs into the first chain, and without MRG_RXBUF all does. */
 		if (result == NET_TAKEN && net->left > 0 &&
@@ -334,9 +336,9 @@ static uint32_t packed_fill_chain(struct packed_send *send, struct packed_chain 
 	uint32_t result = NET_TAKEN;
 
 	while (status == PACKED_BUFFER && net->left > 0) {
-		if (!(chain->current.flags & PACKED_DESCRIPTOR_WRITE))
+		if (!(chain->current->flags & PACKED_DESCRIPTOR_WRITE))
 			result = DROP_BUFFER_READONLY;
-		else if (!net_to_guest_put(net, chain->current.address, chain->current.length))
+		else if (!net_to_guest_put(net, chain->current->address, chain->current->length))
 			result = DROP_BUFFER_ADDRESS;
 		if (result != NET_TAKEN || net->left == 0)
 			break;
