@@ -69,6 +69,23 @@ def test_tcp_survives_a_restart(lab, ring):
     assert second.collect(job, timeout=120).output.split()[0] == first.run("sha256sum </tmp/data").split()[0]
 
 
+@pytest.mark.parametrize("ring", ["split", "packed"])
+def test_guest_reboots_around_a_restart(lab, ring):
+    """A new ring in the old place, made with weftd there and made while it is away, is begun at its beginning."""
+    switch = lab.switch(lab.isolated("vm1", "vm2"))
+    first, second = guests_with(lab, switch, ring)
+    first.run(f"ping -c 5 -i 0.1 {address(2)}")
+    first.reboot()
+    assert "5 packets received" in first.run(f"ping -c 5 -i 0.2 {address(2)}")
+    switch.kill()
+    first.reboot()
+    switch.start()
+    for name in ("vm1", "vm2"):
+        wait_until(lambda: switch.port(name)["link"] == "up", what=f"link of {name} after the restart")
+    second.run(f"until ping -c 1 -W 1 {address(1)}; do :; done")
+    assert "5 packets received" in first.run(f"ping -c 5 -i 0.2 {address(2)}")
+
+
 def test_frontend_comes_and_goes(lab):
     """Any number of connects and disconnects, and no descriptor is left."""
     switch = lab.switch(lab.isolated("p1", "p2"))
