@@ -15,17 +15,20 @@
 static bool admit(const struct bridge *bridge, const struct bridge_member *from,
 		  struct frame *frame, enum drop_reason *reason);
 static struct bridge_verdict forward(const struct bridge *bridge, const struct bridge_member *from,
-				     const struct frame *frame);
+				     const struct mac_place *destination, uint16_t vlan);
 
 static struct bridge_verdict drop(enum drop_reason reason)
 {
 	return (struct bridge_verdict){ .action = BRIDGE_DROP, .reason = (uint8_t)reason };
 }
 
-void bridge_decide(const struct bridge *bridge, const struct bridge_member *from,
-		   struct frame *frames, uint32_t count, uint32_t now,
-		   struct bridge_verdict *verdicts)
+/* At most BURST_FRAMES frames: see bridge_decide(). */
+static void decide_some(const struct bridge *bridge, const struct bridge_member *from,
+			struct frame *frames, uint32_t count, uint32_t now,
+			struct bridge_verdict *verdicts)
 {
+	struct mac_place sources[BURST_FRAMES], destinations[BURST_FRAMES];
+
 	for (uint32_t i = 0; i < count; i++) {
 		struct frame *frame = &frames[i];
 		enum drop_reason reason;
@@ -35,17 +38,31 @@ void bridge_decide(const struct bridge *bridge, const struct bridge_member *from
 			continue;
 		}
 		verdicts[i].action = BRIDGE_FLOOD;
-		mac_table_prefetch(bridge->macs, mac_to_u64(frame->head + SOURCE), frame->vlan);
-		if (!mac_is_multicast(frame->head + DESTINATION))
-			mac_table_prefetch(bridge->macs, mac_to_u64(frame->head + DESTINATION),
-					   frame->vlan);
+		sources[i] =
+		    mac_table_place(bridge->macs, mac_to_u64(frame->head + SOURCE), frame->vlan);
+		if (mac_is_multicast(frame->head + DESTINATION))
+			continue;
+		verdicts[i].action = BRIDGE_UNICAST;
+		destinations[i] = mac_table_place(
+		    bridge->macs, mac_to_u64(frame->head + DESTINATION), frame->vlan);
 	}
 	for (uint32_t i = 0; i < count; i++) {
 		if (verdicts[i].action == BRIDGE_DROP)
 			continue;
-		mac_table_learn(bridge->macs, mac_to_u64(frames[i].head + SOURCE), frames[i].vlan,
-				from->port, now);
-		verdicts[i] = forward(bridge, from, &frames[i]);
+		mac_table_learn_at(bridge->macs, &sources[i], from->port, now);
+		if (verdicts[i].action == BRIDGE_UNICAST)
+			verdicts[i] = forward(bridge, from, &destinations[i], frames[i].vlan);
+	}
+}
+
+void bridge_decide(const struct bridge *bridge, const struct bridge_member *from,
+		   struct frame *frames, uint32_t count, uint32_t now,
+		   struct bridge_verdict *verdicts)
+{
+	for (uint32_t done = 0; done < count; done += BURST_FRAMES) {
+		uint32_t some = count - done < BURST_FRAMES ? count - done : BURST_FRAMES;
+
+		decide_some(bridge, from, frames + done, some, now, verdicts + done);
 	}
 }
 
@@ -80,16 +97,15 @@ static bool admit(const struct bridge *bridge, const struct bridge_member *from,
 	return true;
 }
 
+/* Of a frame to one address. */
 static struct bridge_verdict forward(const struct bridge *bridge, const struct bridge_member *from,
-				     const struct frame *frame)
+				     const struct mac_place *destination, uint16_t vlan)
 {
 	struct bridge_verdict flood = { .action = BRIDGE_FLOOD };
 	const struct bridge_member *to;
 	uint16_t port;
 
-	if (mac_is_multicast(frame->head + DESTINATION))
-		return flood;
-	port = mac_table_lookup(bridge->macs, mac_to_u64(frame->head + DESTINATION), frame->vlan);
+	port = mac_table_lookup_at(bridge->macs, destination);
 	if (port == from->port)
 		return drop(DROP_HAIRPIN);
 	/* The table may still name a port that has left the network. */
@@ -98,7 +114,7 @@ static struct bridge_verdict forward(const struct bridge *bridge, const struct b
 		return flood;
 	if (from->isolated && to->isolated)
 		return drop(DROP_ISOLATED);
-	if (!vlan_allows(&to->vlan, frame->vlan))
+	if (!vlan_allows(&to->vlan, vlan))
 		return drop(DROP_VLAN_EGRESS);
 	return (struct bridge_verdict){ .action = BRIDGE_UNICAST, .port = port };
 }

@@ -10,6 +10,8 @@
 #ifndef WEFT_BRIDGE_MAC_BUCKET_H
 #define WEFT_BRIDGE_MAC_BUCKET_H
 
+#include "bridge/mac_table.h"
+
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -32,14 +34,6 @@ struct entry {
 struct bucket {
 	struct entry entries[BUCKET_ENTRIES];
 } __attribute__((aligned(64)));
-
-/* Where an address may stand. */
-struct place {
-	uint64_t key;
-	uint32_t first;
-	uint32_t second;
-	uint16_t tag;
-};
 
 static inline uint64_t key_of(uint64_t mac, uint16_t vlan)
 {
@@ -67,7 +61,7 @@ static inline uint32_t value_seen(uint64_t value)
 }
 
 /* Any thread. The entry of place->key in this bucket, and its value; or NULL. */
-static inline struct entry *find_in(struct bucket *bucket, const struct place *place,
+static inline struct entry *find_in(struct bucket *bucket, const struct mac_place *place,
 				    uint64_t *value)
 {
 	for (unsigned i = 0; i < BUCKET_ENTRIES; i++) {

@@ -9,7 +9,7 @@
  *
  * Writers hold the lock, but for one store: last_seen is refreshed by compare-and-exchange.
  *
- * mac_table_lookup(), _learn() and _prefetch(): workers. The rest: control. */
+ * mac_table_place(), _lookup_at() and _learn_at(): workers. The rest: control. */
 #include "bridge/mac_table.h"
 
 #include "bridge/mac_bucket.h"
@@ -53,12 +53,12 @@ struct filter {
 	uint32_t max_age;
 };
 
-static struct place place_of(const struct mac_table *table, uint64_t key);
-static struct entry *find(const struct mac_table *table, const struct place *place,
+static struct mac_place place_of(const struct mac_table *table, uint64_t key);
+static struct entry *find(const struct mac_table *table, const struct mac_place *place,
 			  uint64_t *value);
 static void refresh(struct entry *entry, uint64_t value, uint32_t now);
 static bool refused(struct mac_table *table, uint16_t port, bool is_new);
-static void insert(struct mac_table *table, const struct place *place, uint64_t value);
+static void insert(struct mac_table *table, const struct mac_place *place, uint64_t value);
 static void remove_entry(struct mac_table *table, uint32_t at, struct entry *entry);
 static void lock(struct mac_table *table);
 static void unlock(struct mac_table *table);
@@ -112,27 +112,26 @@ void mac_table_destroy(struct mac_table *table)
 	free(table);
 }
 
-void mac_table_prefetch(const struct mac_table *table, uint64_t mac, uint16_t vlan)
+struct mac_place mac_table_place(const struct mac_table *table, uint64_t mac, uint16_t vlan)
 {
-	struct place place = place_of(table, key_of(mac, vlan));
+	struct mac_place place = place_of(table, key_of(mac, vlan));
 
 	__builtin_prefetch(&table->buckets[place.first]);
+	return place;
 }
 
-uint16_t mac_table_lookup(const struct mac_table *table, uint64_t mac, uint16_t vlan)
+uint16_t mac_table_lookup_at(const struct mac_table *table, const struct mac_place *place)
 {
-	struct place place = place_of(table, key_of(mac, vlan));
 	uint64_t value;
 
-	return find(table, &place, &value) ? value_port(value) : MAC_TABLE_NO_PORT;
+	return find(table, place, &value) ? value_port(value) : MAC_TABLE_NO_PORT;
 }
 
-void mac_table_learn(struct mac_table *table, uint64_t mac, uint16_t vlan, uint16_t port,
-		     uint32_t now)
+void mac_table_learn_at(struct mac_table *table, const struct mac_place *place, uint16_t port,
+			uint32_t now)
 {
-	struct place place = place_of(table, key_of(mac, vlan));
 	uint64_t value;
-	struct entry *entry = find(table, &place, &value);
+	struct entry *entry = find(table, place, &value);
 
 	if (port >= table->port_count)
 		return;
@@ -144,11 +143,11 @@ void mac_table_learn(struct mac_table *table, uint64_t mac, uint16_t vlan, uint1
 		return;
 	lock(table);
 	/* Another worker may have been here since; from now on nobody else can. */
-	entry = find(table, &place, &value);
+	entry = find(table, place, &value);
 	if (entry && value_port(value) == port) {
 		refresh(entry, value, now);
 	} else if (!refused(table, port, !entry)) {
-		uint64_t wanted = value_of(port, place.tag, now);
+		uint64_t wanted = value_of(port, place->tag, now);
 
 		if (entry) {
 			relaxed_add(&table->port_entries[value_port(value)], -1);
@@ -158,7 +157,7 @@ void mac_table_learn(struct mac_table *table, uint64_t mac, uint16_t vlan, uint1
 			atomic_store_explicit(&entry->value, wanted, memory_order_release);
 			relaxed_add(&table->moved, 1);
 		} else {
-			insert(table, &place, wanted);
+			insert(table, place, wanted);
 		}
 	}
 	unlock(table);
@@ -297,10 +296,10 @@ static uint64_t mix(uint64_t a, uint64_t b)
 	return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-static struct place place_of(const struct mac_table *table, uint64_t key)
+static struct mac_place place_of(const struct mac_table *table, uint64_t key)
 {
 	uint64_t hash = mix(mix(key ^ table->secrets[0], table->secrets[1]), table->secrets[2]);
-	struct place place = {
+	struct mac_place place = {
 		.key = key,
 		.first = (uint32_t)(((hash >> 32) * table->bucket_count) >> 32),
 		.second = (uint32_t)(((hash & 0xffffffffu) * table->bucket_count) >> 32),
@@ -315,7 +314,8 @@ static struct place place_of(const struct mac_table *table, uint64_t key)
 
 /* The entry of place->key, and its value as it was when key and value belonged together; or
  * NULL. */
-static struct entry *find(const struct mac_table *table, const struct place *place, uint64_t *value)
+static struct entry *find(const struct mac_table *table, const struct mac_place *place,
+			  uint64_t *value)
 {
 	struct bucket *first = &table->buckets[place->first];
 	struct entry *entry = find_in(first, place, value);
@@ -363,7 +363,7 @@ static struct entry *make_room(struct mac_table *table, uint32_t at)
 	for (unsigned i = 0; i < BUCKET_ENTRIES; i++) {
 		struct entry *entry = &table->buckets[at].entries[i];
 		uint64_t key = relaxed_load(&entry->key);
-		struct place place = place_of(table, key & ~KEY_OVERFLOW);
+		struct mac_place place = place_of(table, key & ~KEY_OVERFLOW);
 		struct entry *to;
 
 		if (place.first != at)
@@ -379,7 +379,7 @@ static struct entry *make_room(struct mac_table *table, uint32_t at)
 	return NULL;
 }
 
-static void insert(struct mac_table *table, const struct place *place, uint64_t value)
+static void insert(struct mac_table *table, const struct mac_place *place, uint64_t value)
 {
 	struct bucket *first = &table->buckets[place->first];
 	struct entry *entry = find_free(first);
@@ -407,7 +407,7 @@ static void remove_entry(struct mac_table *table, uint32_t at, struct entry *ent
 {
 	uint64_t key = relaxed_load(&entry->key) & ~KEY_OVERFLOW;
 	uint64_t value = relaxed_load(&entry->value);
-	struct place place = place_of(table, key);
+	struct mac_place place = place_of(table, key);
 
 	take_out(entry);
 	if (place.first != at)

@@ -42,17 +42,42 @@ struct mac_table_stats {
 struct mac_table *mac_table_create(const struct mac_table_config *config);
 void mac_table_destroy(struct mac_table *table);
 
-/* Worker. Starts loading what lookup and learn of this address will read: for all frames of a burst
- * first, so that they wait for memory once. */
-void mac_table_prefetch(const struct mac_table *table, uint64_t mac, uint16_t vlan);
+/* Where an address in a VLAN may stand in the table. Found once for a frame's source and once for
+ * its destination, for a whole burst, so that the memory of all is on its way before the first is
+ * read. */
+struct mac_place {
+	uint64_t key;
+	uint32_t first; /* buckets */
+	uint32_t second;
+	uint16_t tag;
+};
 
-/* Worker. Port index, or MAC_TABLE_NO_PORT. mac is mac_to_u64(). */
-uint16_t mac_table_lookup(const struct mac_table *table, uint64_t mac, uint16_t vlan);
+/* Worker. Hashes, and starts loading what lookup and learn will read. mac is mac_to_u64(). */
+struct mac_place mac_table_place(const struct mac_table *table, uint64_t mac, uint16_t vlan);
 
-/* Worker. Notes that `mac` in `vlan` was seen behind `port` at `now` (seconds, any epoch,
- * monotonic). */
-void mac_table_learn(struct mac_table *table, uint64_t mac, uint16_t vlan, uint16_t port,
-		     uint32_t now);
+/* Worker. Port index, or MAC_TABLE_NO_PORT. */
+uint16_t mac_table_lookup_at(const struct mac_table *table, const struct mac_place *place);
+
+/* Worker. Notes that the address was seen behind `port` at `now` (seconds, any epoch, monotonic).
+ */
+void mac_table_learn_at(struct mac_table *table, const struct mac_place *place, uint16_t port,
+			uint32_t now);
+
+/* Both in one step, for single addresses. */
+static inline uint16_t mac_table_lookup(const struct mac_table *table, uint64_t mac, uint16_t vlan)
+{
+	struct mac_place place = mac_table_place(table, mac, vlan);
+
+	return mac_table_lookup_at(table, &place);
+}
+
+static inline void mac_table_learn(struct mac_table *table, uint64_t mac, uint16_t vlan,
+				   uint16_t port, uint32_t now)
+{
+	struct mac_place place = mac_table_place(table, mac, vlan);
+
+	mac_table_learn_at(table, &place, port, now);
+}
 
 /* Control. What was learned before the call is gone after it; age removes what was not seen for
  * more than max_age seconds. */

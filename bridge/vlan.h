@@ -32,12 +32,38 @@ struct vlan_membership {
 bool vlan_classify(const struct vlan_membership *membership, struct frame *frame,
 		   enum drop_reason *reason);
 
+static inline bool vlan_is_in(const struct vlan_membership *membership, uint16_t vlan)
+{
+	return vlan <= VLAN_MAX && (membership->allowed[vlan / 64] >> (vlan % 64) & 1) != 0;
+}
+
 /* Whether frames of `vlan` may leave by this port. */
-bool vlan_allows(const struct vlan_membership *membership, uint16_t vlan);
+static inline bool vlan_allows(const struct vlan_membership *membership, uint16_t vlan)
+{
+	switch (membership->mode) {
+	case VLAN_MODE_ACCESS:
+		return vlan == membership->access;
+	case VLAN_MODE_TRUNK:
+		return vlan != VLAN_NONE &&
+		       (vlan == membership->native || vlan_is_in(membership, vlan));
+	default:
+		return vlan <= VLAN_MAX; /* 4095 is reserved */
+	}
+}
 
 /* How the frame must look on that port. KEEP is the usual case. */
 enum vlan_edit { VLAN_KEEP, VLAN_PUSH, VLAN_POP };
-enum vlan_edit vlan_egress_edit(const struct vlan_membership *membership,
-				const struct frame *frame);
+static inline enum vlan_edit vlan_egress_edit(const struct vlan_membership *membership,
+					      const struct frame *frame)
+{
+	bool plain_segment = frame->vlan == VLAN_NONE;
+	bool untagged = membership->mode == VLAN_MODE_ACCESS ||
+			(membership->mode == VLAN_MODE_TRUNK && frame->vlan == membership->native);
+
+	if (untagged)
+		return frame->tagged ? VLAN_POP : VLAN_KEEP;
+	/* A priority tag of VLAN 0 stays as it is. */
+	return frame->tagged || plain_segment ? VLAN_KEEP : VLAN_PUSH;
+}
 
 #endif

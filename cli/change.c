@@ -5,6 +5,7 @@
 #include "cli/settings.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,24 +68,43 @@ static void print_change(const json_t *change)
 	printf("%s\n", json_array_size(keys) > 0 ? ")" : "");
 }
 
+static void print_json(const json_t *value)
+{
+	json_dumpf(value, stdout, JSON_INDENT(2));
+	printf("\n");
+}
+
 /* apply and diff: send a file, print the list of changes. */
 static int send_file(const char *socket, const char *method, int argc, char **argv)
 {
+	const char *file = NULL;
 	json_t *text, *changes;
+	bool json = false;
 
-	if (argc != 1)
+	for (int i = 0; i < argc; i++) {
+		if (strcmp(argv[i], "--json") == 0)
+			json = true;
+		else if (argv[i][0] == '-' && argv[i][1] != '\0')
+			return command_fail(STATUS_USAGE, "unknown option '%s'", argv[i]);
+		else if (file == NULL)
+			file = argv[i];
+		else
+			return command_fail(STATUS_USAGE, "one argument too many: '%s'", argv[i]);
+	}
+	if (file == NULL)
 		return command_fail(STATUS_USAGE, "%s needs one FILE", method);
-	text = read_text(argv[0]);
+	text = read_text(file);
 	if (text == NULL)
 		return STATUS_FAILED;
-	changes =
-	    request_call(socket, method,
-			 json_pack("{s:s, s:o}", "file",
-				   strcmp(argv[0], "-") == 0 ? "stdin" : argv[0], "text", text),
-			 -1);
+	changes = request_call(
+	    socket, method,
+	    json_pack("{s:s, s:o}", "file", strcmp(file, "-") == 0 ? "stdin" : file, "text", text),
+	    -1);
 	if (changes == NULL)
 		return STATUS_FAILED;
-	for (size_t i = 0; i < json_array_size(changes); i++)
+	if (json)
+		print_json(changes);
+	for (size_t i = 0; !json && i < json_array_size(changes); i++)
 		print_change(json_array_get(changes, i));
 	json_decref(changes);
 	return STATUS_DONE;
@@ -176,11 +196,12 @@ int command_qemu_args(const char *socket, int argc, char **argv)
 {
 	json_t *params = json_pack("{s:[]}", "ports");
 	json_t *ports = json_object_get(params, "ports"), *args;
-	int json = 0, status = STATUS_DONE;
+	bool json = false;
+	int status = STATUS_DONE;
 
 	for (int i = 0; i < argc; i++) {
 		if (strcmp(argv[i], "--json") == 0) {
-			json = 1;
+			json = true;
 		} else if (strcmp(argv[i], "--memory") == 0 && i + 1 < argc) {
 			json_object_set_new(params, "memory", json_string(argv[++i]));
 		} else if (strncmp(argv[i], "--memory=", 9) == 0) {
@@ -199,12 +220,10 @@ int command_qemu_args(const char *socket, int argc, char **argv)
 	args = request_call(socket, "qemu_args", params, -1);
 	if (args == NULL)
 		return STATUS_FAILED;
-	if (json) {
-		json_dumpf(args, stdout, JSON_INDENT(2));
-		printf("\n");
-	} else {
+	if (json)
+		print_json(args);
+	else
 		status = print_line(args);
-	}
 	json_decref(args);
 	return status;
 }

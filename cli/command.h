@@ -20,8 +20,9 @@ struct command {
 /* Ends with a row whose name is NULL. */
 extern const struct command commands[];
 
-/* show.c, change.c, check.c, complete.c */
+/* show.c, top.c, change.c, check.c, complete.c */
 int command_show(const char *socket, int argc, char **argv);
+int command_top(const char *socket, int argc, char **argv);
 int command_apply(const char *socket, int argc, char **argv);
 int command_diff(const char *socket, int argc, char **argv);
 int command_check(const char *socket, int argc, char **argv);

@@ -5,20 +5,32 @@
 
 #define SETTINGS                                                                                   \
 	"KEY is a key of the configuration file, see weft.yaml(5); KEY=VALUE and\n"                \
-	"--KEY=VALUE are the same as --KEY VALUE.\n"
+	"--KEY=VALUE are the same as --KEY VALUE; --isolated and --transparent alone mean\n"       \
+	"true, and --null needs no value.\n"
 
 const struct command commands[] = {
 	{ "show", "networks|ports|macs|drops|workers [NAME] [--all] [--json]",
 	  "show what the switch has and does",
-	  "With the NAME of a port or network, everything about that one. `show drops\n"
-	  "--all` lists every reason for which a frame can be dropped, counted or not.\n"
+	  "With a NAME, everything about that network or port, the macs of that network,\n"
+	  "or the drops of that port. `show drops --all` lists every reason for which a\n"
+	  "frame can be dropped, counted or not.\n"
 	  "--json prints what the API answers; docs/api.md explains each key.\n",
 	  "networks ports macs drops workers --all --json", command_show },
-	{ "apply", "FILE", "make the switch equal to a configuration file",
+	{ "top", "[-n SECONDS] [--count N] [--once] [--json]",
+	  "show live what ports and workers do",
+	  "Packets, bits and drops a second of each port, the busiest first, both ways\n"
+	  "(RECEIVED: from the port into the switch); of each worker how busy it is, frames\n"
+	  "in a burst, and cycles a frame by stage. -n: how often, default every second.\n"
+	  "q ends it, and so does --count N after N times; --once is --count 1. --json prints\n"
+	  "one object on a line each time.\n",
+	  "-n --count --once --json", command_top },
+	{ "apply", "FILE [--json]", "make the switch equal to a configuration file",
 	  "Changes only what differs and prints it: + added, - removed, ~ changed (keys).\n"
 	  "Ports that stay the same are not touched. FILE - is the standard input.\n",
-	  "", command_apply },
-	{ "diff", "FILE", "show what apply would change", "", "", command_diff },
+	  "--json", command_apply },
+	{ "diff", "FILE [--json]", "show what apply would change",
+	  "+ added, - removed, ~ changed (keys). FILE - is the standard input.\n", "--json",
+	  command_diff },
 	{ "check", "FILE...", "check configuration files, with no weftd running",
 	  "Prints every error as FILE:LINE: KEY: what is wrong; what is allowed.\n", "",
 	  command_check },

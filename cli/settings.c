@@ -16,12 +16,29 @@
 /* Keys whose values are lists: "10,20" is short for "[10,20]". */
 static const char *const list_keys[] = { "vlans", NULL };
 
+/* Keys that may stand alone ("--isolated"), and what they mean then. */
+static const struct {
+	const char *key, *value;
+} flags[] = { { "isolated", "true" }, { "transparent", "true" }, { "null", "{}" } };
+
 /* One setting of one or two arguments; the texts are the arguments' own. */
 struct setting {
 	const char *key;
 	size_t key_length;
 	const char *value;
 };
+
+/* What the option means without a value of its own; NULL: it needs one. */
+static const char *flag_value(int argc, char **argv)
+{
+	bool alone = argc < 2 || strncmp(argv[1], "--", 2) == 0 ||
+		     (argv[1][0] != '{' && strchr(argv[1], '=') != NULL);
+
+	for (size_t i = 0; alone && i < sizeof(flags) / sizeof(flags[0]); i++)
+		if (strcmp(argv[0] + 2, flags[i].key) == 0)
+			return flags[i].value;
+	return NULL;
+}
 
 /* How many arguments the setting at argv took, 0 when it is none. */
 static int take_setting(int argc, char **argv, struct setting *setting)
@@ -41,6 +58,9 @@ static int take_setting(int argc, char **argv, struct setting *setting)
 		setting->value = equals + 1;
 		return 1;
 	}
+	setting->value = flag_value(argc, argv);
+	if (setting->value != NULL)
+		return 1;
 	if (argc < 2) {
 		command_fail(STATUS_USAGE, "%s needs a value", argv[0]);
 		return 0;

@@ -69,7 +69,12 @@ static const struct list lists[] = {
 	    { "QUEUES", "queues" },
 	    { "BURSTS", "bursts" },
 	    { "FRAMES", "frames" },
-	    { "BUSY", "busy" },
+	    { "FRAMES/BURST", "frames_per_burst", TABLE_ROUNDED },
+	    { "BUSY", "busy", TABLE_PERCENT },
+	    { "RECEIVE", "cycles_per_frame.receive", TABLE_ROUNDED },
+	    { "BRIDGE", "cycles_per_frame.bridge", TABLE_ROUNDED },
+	    { "TRANSMIT", "cycles_per_frame.transmit", TABLE_ROUNDED },
+	    { "DONE", "cycles_per_frame.done", TABLE_ROUNDED },
 	    { "SLEEPS", "sleeps" },
 	    { "WAKES", "wakes" } } },
 };
@@ -111,9 +116,9 @@ static int read_wish(int argc, char **argv, struct wish *wish)
 				    wish->what != NULL ? wish->what : "");
 	if (wish->all && strcmp(wish->what, "drops") != 0)
 		return command_fail(STATUS_USAGE, "--all goes with drops");
-	if (wish->name != NULL && strcmp(wish->what, "ports") != 0 &&
-	    strcmp(wish->what, "networks") != 0)
-		return command_fail(STATUS_USAGE, "%s have no names", wish->what);
+	if (wish->name != NULL && (wish->all || strcmp(wish->what, "workers") == 0))
+		return command_fail(STATUS_USAGE, "'%s': there are no names in this list",
+				    wish->name);
 	return STATUS_DONE;
 }
 
@@ -136,7 +141,7 @@ int command_show(const char *socket, int argc, char **argv)
 	if (wish.json) {
 		json_dumpf(rows, stdout, JSON_INDENT(2));
 		printf("\n");
-	} else if (wish.name != NULL) {
+	} else if (wish.name != NULL && strcmp(list->columns[0].path, "name") == 0) {
 		table_print_object(json_array_get(rows, 0));
 	} else {
 		table_print(rows, list->columns);

@@ -27,13 +27,37 @@ static const json_t *look_up(const json_t *object, const char *path)
 	return object;
 }
 
-static bool is_number(const json_t *value)
+static void print_number(const json_t *value, enum table_format format, char *cell)
 {
-	return json_is_integer(value) || json_is_real(value);
+	static const char *const units[] = { "", "k", "M", "G", "T" };
+	double number = json_number_value(value);
+	unsigned unit = 0;
+
+	switch (format) {
+	case TABLE_PLAIN:
+		if (json_is_integer(value))
+			snprintf(cell, CELL_MAX, "%" JSON_INTEGER_FORMAT,
+				 json_integer_value(value));
+		else
+			snprintf(cell, CELL_MAX, "%.3f", number);
+		break;
+	case TABLE_ROUNDED:
+		snprintf(cell, CELL_MAX, "%.1f", number);
+		break;
+	case TABLE_PERCENT:
+		snprintf(cell, CELL_MAX, "%.1f%%", 100 * number);
+		break;
+	case TABLE_SCALED:
+		for (; number >= 9999.5 && unit + 1 < sizeof(units) / sizeof(units[0]); unit++)
+			number /= 1000;
+		snprintf(cell, CELL_MAX, unit > 0 && number < 100 ? "%.1f%s" : "%.0f%s", number,
+			 units[unit]);
+		break;
+	}
 }
 
 /* A scalar as text; a list as its texts, or how many there are. */
-static void print_cell(const json_t *value, char *cell)
+static void print_cell(const json_t *value, enum table_format format, char *cell)
 {
 	size_t used = 0;
 
@@ -42,10 +66,8 @@ static void print_cell(const json_t *value, char *cell)
 		snprintf(cell, CELL_MAX, "-");
 	} else if (json_is_string(value)) {
 		snprintf(cell, CELL_MAX, "%s", json_string_value(value));
-	} else if (json_is_integer(value)) {
-		snprintf(cell, CELL_MAX, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
-	} else if (json_is_real(value)) {
-		snprintf(cell, CELL_MAX, "%.3f", json_real_value(value));
+	} else if (json_is_number(value)) {
+		print_number(value, format, cell);
 	} else if (json_is_boolean(value)) {
 		snprintf(cell, CELL_MAX, "%s", json_is_true(value) ? "yes" : "no");
 	} else if (json_is_array(value)) {
@@ -53,7 +75,7 @@ static void print_cell(const json_t *value, char *cell)
 			char item[CELL_MAX];
 			size_t length;
 
-			print_cell(json_array_get(value, i), item);
+			print_cell(json_array_get(value, i), TABLE_PLAIN, item);
 			length = strlen(item);
 			if (used + length + 2 > CELL_MAX) { /* not all: rather say how many */
 				snprintf(cell, CELL_MAX, "(%zu)", json_array_size(value));
@@ -85,10 +107,10 @@ static void print_rows(const json_t *array, const struct table_column *columns, 
 		for (unsigned c = 0; c < count; c++) {
 			const json_t *value = look_up(json_array_get(array, r), columns[c].path);
 
-			print_cell(value, cell);
+			print_cell(value, columns[c].format, cell);
 			if ((int)strlen(cell) > widths[c])
 				widths[c] = (int)strlen(cell);
-			right[c] = right[c] || is_number(value);
+			right[c] = right[c] || json_is_number(value);
 		}
 	}
 	printf("%s", indent);
@@ -102,7 +124,8 @@ static void print_rows(const json_t *array, const struct table_column *columns, 
 	for (size_t r = 0; r < json_array_size(array); r++) {
 		printf("%s", indent);
 		for (unsigned c = 0; c < count; c++) {
-			print_cell(look_up(json_array_get(array, r), columns[c].path), cell);
+			print_cell(look_up(json_array_get(array, r), columns[c].path),
+				   columns[c].format, cell);
 			printf("%s%*s", c > 0 ? "  " : "",
 			       right[c]	       ? widths[c]
 			       : c + 1 < count ? -widths[c]
@@ -125,7 +148,7 @@ static void print_words(const json_t *array, int column)
 	char cell[CELL_MAX];
 
 	for (size_t i = 0; i < json_array_size(array); i++) {
-		print_cell(json_array_get(array, i), cell);
+		print_cell(json_array_get(array, i), TABLE_PLAIN, cell);
 		if (i > 0 && used + 1 + (int)strlen(cell) > WIDTH) {
 			printf("\n%*s", column, "");
 			used = column;
@@ -142,7 +165,7 @@ static void print_words(const json_t *array, int column)
 /* A list of objects of one shape: the first one's keys are the columns. */
 static void print_objects(const json_t *array, const char *indent)
 {
-	struct table_column columns[COLUMNS_MAX + 1] = { { NULL, NULL } };
+	struct table_column columns[COLUMNS_MAX + 1] = { { NULL } };
 	json_t *first = json_array_get(array, 0);
 	unsigned count = 0;
 	const char *key;
@@ -150,7 +173,7 @@ static void print_objects(const json_t *array, const char *indent)
 
 	json_object_foreach(first, key, value) {
 		if (count < COLUMNS_MAX)
-			columns[count++] = (struct table_column){ key, key };
+			columns[count++] = (struct table_column){ .title = key, .path = key };
 	}
 	print_rows(array, columns, indent);
 }
@@ -178,7 +201,7 @@ static void print_flat(json_t *object)
 	json_object_foreach(object, key, value) {
 		if (json_is_object(value)) /* empty */
 			continue;
-		print_cell(value, cell);
+		print_cell(value, TABLE_PLAIN, cell);
 		printf("%s%s %s", first ? "" : ", ", key, cell);
 		first = false;
 	}
@@ -214,7 +237,7 @@ static void print_indented(json_t *object, int depth)
 		} else if (json_is_object(value)) {
 			print_flat(value);
 		} else {
-			print_cell(value, cell);
+			print_cell(value, TABLE_PLAIN, cell);
 			printf("%s\n", cell);
 		}
 	}

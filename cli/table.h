@@ -5,9 +5,18 @@
 
 #include <jansson.h>
 
+/* How a column prints its numbers. */
+enum table_format {
+	TABLE_PLAIN,   /* whole ones as they are, others with three decimals */
+	TABLE_ROUNDED, /* one decimal */
+	TABLE_PERCENT, /* of 1 */
+	TABLE_SCALED,  /* from 10,000 on in k, M, G, T */
+};
+
 struct table_column {
 	const char *title;
 	const char *path; /* "receive.packets" */
+	enum table_format format;
 };
 
 /* The rows of `array`; columns end with a title NULL. Numbers stand to the right. */

@@ -11,7 +11,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
 /* Other ports get their turn after so many messages of one. */
 #define MESSAGES_PER_TURN 32
@@ -34,7 +33,7 @@ int connection_create(struct event_base *loop, int fd, const struct connection_c
 	struct connection *connection = calloc(1, sizeof(*connection));
 
 	if (connection == NULL) {
-		close(fd);
+		foreign_fd_close(fd);
 		return -ENOMEM;
 	}
 	connection->fd = fd;
@@ -67,7 +66,10 @@ void connection_destroy(struct connection *connection)
 	message_clear(connection);
 	if (connection->readable != NULL)
 		event_free(connection->readable);
-	close(connection->fd);
+	/* Messages nobody read may hold descriptors that do not let themselves be closed; the
+	 * frontend is to know at once that nobody will. */
+	shutdown(connection->fd, SHUT_RDWR);
+	foreign_fd_close(connection->fd);
 	free(connection);
 }
 

@@ -158,15 +158,6 @@ void device_note_error(struct vhost_device *device, const char *text)
 		log_warning("port %s: %s", device->name, text);
 }
 
-void device_close_backend_channel(struct vhost_device *device)
-{
-	if (device->backend_readable != NULL)
-		event_free(device->backend_readable);
-	device->backend_readable = NULL;
-	foreign_fd_close(device->backend_fd);
-	device->backend_fd = -1;
-}
-
 static void device_on_connected(void *owner, int fd)
 {
 	struct vhost_device *device = owner;
@@ -179,6 +170,8 @@ static void device_on_connected(void *owner, int fd)
 		vhost_socket_resume(device->socket);
 		return;
 	}
+	/* What went wrong before is no fault of this frontend's. */
+	device->last_error[0] = '\0';
 	device->connects++;
 	if (device_may_log(device))
 		log_info("port %s: frontend connected", device->name);
@@ -186,6 +179,10 @@ static void device_on_connected(void *owner, int fd)
 
 static int device_on_message(void *owner, struct vhost_message *message, struct error *error)
 {
+	/* Whatever they are for: they would have to be closed some day. */
+	if (message->fd_count > 0 && foreign_fd_overloaded())
+		return error_set(error, EMFILE,
+				 "too many descriptors that frontends sent wait to be closed");
 	return vhost_protocol_dispatch(owner, message, error);
 }
 
@@ -212,7 +209,8 @@ static void device_disconnect(struct vhost_device *device)
 	rings_settle(device);
 	rings_reset(device);
 	rings_close_fds(device);
-	device_close_backend_channel(device);
+	foreign_fd_close(device->backend_fd);
+	device->backend_fd = -1;
 	dirty_log_close(device->log);
 	device->log = NULL;
 	foreign_fd_close(device->log_fd);

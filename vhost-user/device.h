@@ -83,8 +83,9 @@ struct vhost_device_status {
 	uint64_t connects;
 	uint64_t disconnects;
 	uint64_t message_errors;
-	const char
-	    *last_error; /* why the last connection ended or message was refused; "" if none */
+	/* Why the last connection ended or a message was refused; "" if none, and from the next
+	 * connection on. */
+	const char *last_error;
 };
 void vhost_device_get_status(const struct vhost_device *device, struct vhost_device_status *status);
 

@@ -14,8 +14,6 @@
 #include <stdint.h>
 #include <time.h>
 
-struct event;
-
 enum ring_enable {
 	RING_ENABLE_UNSAID, /* no SET_VRING_ENABLE so far */
 	RING_DISABLED,
@@ -64,7 +62,6 @@ struct vhost_device {
 	struct dirty_log *log;
 	int log_fd;
 	int backend_fd;
-	struct event *backend_readable;
 	uint32_t ring_count;
 	struct ring *rings;
 	struct ring_state *ring_state; /* NULL before the first packed ring */
@@ -93,8 +90,5 @@ static inline bool session_is_packed(const struct session *session)
 /* Notes an error of the frontend's or the guest's: for `show`, and a log line with the port's name
  * unless there were too many of late. */
 void device_note_error(struct vhost_device *device, const char *text);
-
-/* Forgets the channel of SET_BACKEND_REQ_FD. */
-void device_close_backend_channel(struct vhost_device *device);
 
 #endif

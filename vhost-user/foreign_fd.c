@@ -1,5 +1,5 @@
-/* Checks and closes file descriptors sent by frontends (foreign_fd.h). Control thread; a thread of
- * its own, started when first needed, closes those that might wait. */
+/* Checks and closes file descriptors sent by frontends (foreign_fd.h). Control thread; threads of
+ * their own, started when needed, close those that might wait. */
 #include "vhost-user/foreign_fd.h"
 
 #include "base/log.h"
@@ -28,35 +28,54 @@ struct closing {
 	int fd;
 };
 
-static pthread_mutex_t closer_lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t closer_wake = PTHREAD_COND_INITIALIZER;
-static struct closing *closer_queue;
-static bool closer_started;
+/* How long a close() may take before another thread is given what waits behind it, and how many
+ * threads there may be. */
+#define CLOSER_STUCK_SECONDS 1
+#define CLOSER_THREADS_MAX   16u
 
-static bool fd_is_event(int fd);
+#define CLOSER_WAITING_MAX 1024u
+
+static struct {
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	struct closing *first, **end; /* the queue */
+	uint32_t waiting;	      /* in it */
+	uint32_t threads;
+	time_t progress; /* when something was last taken from the queue, or a thread started */
+} closer = {
+	.lock = PTHREAD_MUTEX_INITIALIZER,
+	.wake = PTHREAD_COND_INITIALIZER,
+	.end = &closer.first,
+};
+
 static bool fd_is_shared_memory(int fd);
 static int fd_mode(int fd, mode_t *mode);
 static bool fd_closes_at_once(int fd);
 static int fd_mount_id(int fd);
 static bool mount_type(int mount_id, char *type, size_t size);
+static bool closer_take(struct closing *closing);
 static bool closer_start(void);
+static time_t seconds_now(void);
 
-int foreign_fd_prepare_notifier(int fd, struct error *error)
+/* The name of an anonymous inode is made by the kernel alone. */
+bool foreign_fd_is_event(int fd)
 {
-	mode_t mode;
-	int flags;
+	static const char event[] = "anon_inode:[eventfd]";
+	char path[32], target[sizeof(event) + 1];
+	ssize_t length;
 
-	if (!fd_is_event(fd)) {
-		int rc = fd_mode(fd, &mode);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	length = readlink(path, target, sizeof(target));
+	return length == (ssize_t)sizeof(event) - 1 &&
+	       memcmp(target, event, sizeof(event) - 1) == 0;
+}
 
-		if (rc < 0 || !(S_ISFIFO(mode) || S_ISSOCK(mode)))
-			return error_set(error, EINVAL,
-					 "a notification fd is no eventfd, pipe or socket");
-	}
-	flags = fcntl(fd, F_GETFL);
-	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
-		return error_set(error, EINVAL, "a notification fd cannot be made non-blocking");
-	return 0;
+bool foreign_fd_is_local_socket(int fd)
+{
+	int domain = -1;
+	socklen_t size = sizeof(domain);
+
+	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_UNIX;
 }
 
 int foreign_fd_check_memory(int fd, struct error *error)
@@ -82,23 +101,6 @@ int foreign_fd_check_memory(int fd, struct error *error)
 			 type);
 }
 
-void foreign_fd_signal(int fd)
-{
-	const struct timespec now = { 0, 0 };
-	const uint64_t one = 1;
-	sigset_t pipe_signal, before;
-
-	if (fd < 0)
-		return;
-	/* A pipe nobody reads any more raises SIGPIPE in this thread: it is taken back. */
-	sigemptyset(&pipe_signal);
-	sigaddset(&pipe_signal, SIGPIPE);
-	pthread_sigmask(SIG_BLOCK, &pipe_signal, &before);
-	if (write(fd, &one, sizeof(one)) < 0 && errno == EPIPE)
-		(void)sigtimedwait(&pipe_signal, NULL, &now);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-}
-
 void foreign_fd_close(int fd)
 {
 	struct closing *closing;
@@ -110,38 +112,22 @@ void foreign_fd_close(int fd)
 		return;
 	}
 	closing = malloc(sizeof(*closing));
-	if (closing == NULL) {
-		close(fd);
-		return;
-	}
-	closing->fd = fd;
-	pthread_mutex_lock(&closer_lock);
-	if (!closer_started)
-		closer_started = closer_start();
-	if (closer_started) {
-		closing->next = closer_queue;
-		closer_queue = closing;
-		closing = NULL;
-		pthread_cond_signal(&closer_wake);
-	}
-	pthread_mutex_unlock(&closer_lock);
-	if (closing != NULL) {
+	if (closing != NULL)
+		closing->fd = fd;
+	if (closing == NULL || !closer_take(closing)) {
 		close(fd);
 		free(closing);
 	}
 }
 
-/* The name of an anonymous inode is made by the kernel alone. */
-static bool fd_is_event(int fd)
+bool foreign_fd_overloaded(void)
 {
-	static const char event[] = "anon_inode:[eventfd]";
-	char path[32], target[sizeof(event) + 1];
-	ssize_t length;
+	bool overloaded;
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	length = readlink(path, target, sizeof(target));
-	return length == (ssize_t)sizeof(event) - 1 &&
-	       memcmp(target, event, sizeof(event) - 1) == 0;
+	pthread_mutex_lock(&closer.lock);
+	overloaded = closer.waiting >= CLOSER_WAITING_MAX;
+	pthread_mutex_unlock(&closer.lock);
+	return overloaded;
 }
 
 /* Only files of tmpfs and hugetlbfs (a memfd is on one of them) know seals. */
@@ -161,22 +147,12 @@ static int fd_mode(int fd, mode_t *mode)
 	return 0;
 }
 
-/* Not so: files of FUSE (flush), sockets of the network (SO_LINGER), devices, and what else there
- * may be. */
+/* Not so: files of FUSE (flush), sockets of the network (SO_LINGER), UNIX sockets (such files may
+ * be on their way in them), pipes (somebody else's page fault may hold their lock), devices, and
+ * what else there may be. */
 static bool fd_closes_at_once(int fd)
 {
-	int domain = -1;
-	socklen_t size = sizeof(domain);
-	mode_t mode;
-
-	if (fd_is_event(fd) || fd_is_shared_memory(fd))
-		return true;
-	if (fd_mode(fd, &mode) < 0)
-		return false;
-	if (S_ISSOCK(mode))
-		return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 &&
-		       domain == AF_UNIX;
-	return S_ISFIFO(mode) || foreign_fd_check_memory(fd, NULL) == 0;
+	return foreign_fd_is_event(fd) || foreign_fd_check_memory(fd, NULL) == 0;
 }
 
 static int fd_mount_id(int fd)
@@ -224,22 +200,57 @@ static bool mount_type(int mount_id, char *type, size_t size)
 	return found;
 }
 
+/* False when there is no thread to give it to. */
+static bool closer_take(struct closing *closing)
+{
+	bool taken;
+
+	pthread_mutex_lock(&closer.lock);
+	if (closer.threads == 0 || (closer.first != NULL && closer.threads < CLOSER_THREADS_MAX &&
+				    seconds_now() - closer.progress > CLOSER_STUCK_SECONDS)) {
+		closer.threads += closer_start() ? 1 : 0;
+		closer.progress = seconds_now();
+	}
+	taken = closer.threads > 0;
+	if (taken) {
+		closing->next = NULL;
+		*closer.end = closing;
+		closer.end = &closing->next;
+		closer.waiting++;
+		pthread_cond_signal(&closer.wake);
+	}
+	pthread_mutex_unlock(&closer.lock);
+	return taken;
+}
+
 static void *closer_run(void *argument)
 {
 	(void)argument;
 	for (;;) {
 		struct closing *closing;
 
-		pthread_mutex_lock(&closer_lock);
-		while (closer_queue == NULL)
-			pthread_cond_wait(&closer_wake, &closer_lock);
-		closing = closer_queue;
-		closer_queue = closing->next;
-		pthread_mutex_unlock(&closer_lock);
+		pthread_mutex_lock(&closer.lock);
+		while (closer.first == NULL)
+			pthread_cond_wait(&closer.wake, &closer.lock);
+		closing = closer.first;
+		closer.first = closing->next;
+		if (closer.first == NULL)
+			closer.end = &closer.first;
+		closer.waiting--;
+		closer.progress = seconds_now();
+		pthread_mutex_unlock(&closer.lock);
 		close(closing->fd);
 		free(closing);
 	}
 	return NULL;
+}
+
+static time_t seconds_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return now.tv_sec;
 }
 
 static bool closer_start(void)

@@ -10,18 +10,21 @@
 
 #include "base/error.h"
 
-/* 0 when `fd` is an eventfd, a pipe or a socket: what a kick, call or error fd may be. Makes it
- * non-blocking. -EINVAL and the reason otherwise; fd stays the caller's. */
-int foreign_fd_prepare_notifier(int fd, struct error *error);
+#include <stdbool.h>
+
+/* What the kernel alone can make. */
+bool foreign_fd_is_event(int fd);
+bool foreign_fd_is_local_socket(int fd); /* AF_UNIX */
 
 /* 0 when `fd` is a file that can be mapped without trusting anybody but the kernel: tmpfs, memfd,
  * hugetlbfs, or a regular file of a local disk file system. fd stays the caller's. */
 int foreign_fd_check_memory(int fd, struct error *error);
 
-/* Signals a prepared notifier once, if it can take it. A no-op for a negative one. */
-void foreign_fd_signal(int fd);
-
 /* Closes fd; a no-op for a negative one. Never waits. */
 void foreign_fd_close(int fd);
+
+/* More descriptors wait to be closed than should: somebody's do not let themselves be closed, and
+ * no more may be taken from anybody. */
+bool foreign_fd_overloaded(void);
 
 #endif

@@ -6,11 +6,9 @@
 #include "vhost-user/ring.h"
 
 #include <errno.h>
-#include <event2/event.h>
 #include <inttypes.h>
 #include <stddef.h>
 #include <string.h>
-#include <unistd.h>
 
 /* The smallest an IPv4 host must take (RFC 791), and the largest the field can say. */
 #define MTU_MIN 68u
@@ -138,38 +136,18 @@ VHOST_HANDLER(net_set_mtu)
 	return 0;
 }
 
-/* Nothing of ours goes out on this channel so far, so nothing that comes in is an answer. */
-static void backend_on_readable(int fd, short what, void *argument)
-{
-	uint8_t discarded[4096];
-	ssize_t length = read(fd, discarded, sizeof(discarded));
-
-	(void)what;
-	if (length > 0 || (length < 0 && (errno == EAGAIN || errno == EINTR)))
-		return;
-	device_close_backend_channel(argument);
-}
-
+/* Nothing of ours goes out on this channel so far, so nothing that comes in is an answer, and it is
+ * not read: the frontend shares the socket, and could be in the middle of reading from it. */
 VHOST_HANDLER(set_backend_req_fd)
 {
 	int fd = vhost_message_take_fd(message, 0);
-	int rc = foreign_fd_prepare_notifier(fd, error);
-	struct event *event;
 
-	if (rc < 0) {
+	if (!foreign_fd_is_local_socket(fd)) {
 		foreign_fd_close(fd);
-		return rc;
+		return error_set(error, EINVAL, "no UNIX socket");
 	}
-	device_close_backend_channel(device);
-	event = event_new(device->loop, fd, EV_READ | EV_PERSIST, backend_on_readable, device);
-	if (event == NULL || event_add(event, NULL) < 0) {
-		if (event != NULL)
-			event_free(event);
-		foreign_fd_close(fd);
-		return error_set(error, ENOMEM, "out of memory");
-	}
+	foreign_fd_close(device->backend_fd);
 	device->backend_fd = fd;
-	device->backend_readable = event;
 	return 0;
 }
 

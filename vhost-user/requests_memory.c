@@ -3,6 +3,7 @@
  * nobody, and every ring is located again when it starts. Control thread. */
 #include "vhost-user/device_state.h"
 #include "vhost-user/foreign_fd.h"
+#include "vhost-user/notifier.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -108,7 +109,7 @@ VHOST_HANDLER(set_log_base)
 VHOST_HANDLER(set_log_fd)
 {
 	int fd = vhost_message_take_fd(message, 0);
-	int rc = foreign_fd_prepare_notifier(fd, error);
+	int rc = notifier_check(fd, error);
 
 	if (rc < 0) {
 		foreign_fd_close(fd);

@@ -3,6 +3,7 @@
  * the queue is started afterwards if it can run (rings_settle). Control thread. */
 #include "vhost-user/device_state.h"
 #include "vhost-user/foreign_fd.h"
+#include "vhost-user/notifier.h"
 #include "vhost-user/ring.h"
 
 #include <errno.h>
@@ -33,7 +34,7 @@ static int take_notifier(struct vhost_message *message, int *fd, struct error *e
 	*fd = vhost_message_take_fd(message, 0);
 	if (*fd < 0)
 		return 0;
-	rc = foreign_fd_prepare_notifier(*fd, error);
+	rc = notifier_check(*fd, error);
 	if (rc < 0)
 		foreign_fd_close(*fd);
 	return rc;

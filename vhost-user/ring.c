@@ -4,6 +4,7 @@
 #include "vhost-user/ring.h"
 
 #include "vhost-user/foreign_fd.h"
+#include "vhost-user/notifier.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -155,7 +156,8 @@ void rings_check_faults(struct vhost_device *device)
 		snprintf(text, sizeof(text), "queue %u is broken: %s", i,
 			 fault < sizeof(texts) / sizeof(texts[0]) ? texts[fault] : "?");
 		device_note_error(device, text);
-		foreign_fd_signal(vq->error_fd);
+		if (vq->error_fd >= 0)
+			(void)notifier_signal(vq->error_fd);
 	}
 	rings_settle(device);
 }

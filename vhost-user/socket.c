@@ -2,6 +2,7 @@
 #include "vhost-user/socket.h"
 
 #include "base/log.h"
+#include "vhost-user/foreign_fd.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -101,8 +102,11 @@ void vhost_socket_destroy(struct vhost_socket *s)
 		event_free(s->readable);
 	if (s->timer != NULL)
 		event_free(s->timer);
-	if (s->fd >= 0)
-		close(s->fd);
+	if (s->fd >= 0) {
+		/* Whoever waits to be accepted may have sent descriptors already. */
+		shutdown(s->fd, SHUT_RDWR);
+		foreign_fd_close(s->fd);
+	}
 	/* Somebody may have put another socket there since. */
 	if (s->inode != 0 && lstat(s->address.sun_path, &status) == 0 &&
 	    status.st_dev == s->device && status.st_ino == s->inode)
@@ -156,9 +160,12 @@ static int server_clear_path(const struct vhost_socket *s, struct error *error)
 static void server_on_readable(int fd, short what, void *argument)
 {
 	struct vhost_socket *s = argument;
-	int accepted = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	int accepted = -1;
 
 	(void)what;
+	errno = EMFILE;
+	if (!foreign_fd_overloaded())
+		accepted = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (accepted < 0) {
 		if (errno == EAGAIN || errno == ECONNABORTED || errno == EINTR)
 			return;
@@ -212,7 +219,7 @@ static int server_open(struct vhost_socket *s, struct event_base *loop, struct e
 static void client_on_time(int unused, short what, void *argument)
 {
 	struct vhost_socket *s = argument;
-	int fd = unix_socket(), rc;
+	int fd = foreign_fd_overloaded() ? -EMFILE : unix_socket(), rc;
 
 	(void)unused;
 	(void)what;

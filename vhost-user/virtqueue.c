@@ -2,9 +2,10 @@
  * virtqueue_call: the worker that uses the queue, or control; the rest: control. */
 #include "vhost-user/virtqueue.h"
 
+#include "vhost-user/notifier.h"
+
 #include <errno.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 int virtqueue_prepare(struct virtqueue *vq)
 {
@@ -26,14 +27,13 @@ void virtqueue_call(struct virtqueue *vq)
 {
 	/* Acquire: pairs with control's swap, which closes the old one after a grace period. */
 	int fd = atomic_load_explicit(&vq->call_fd, memory_order_acquire);
-	const uint64_t one = 1;
 
 	if (fd < 0)
 		return;
 	/* One thread at a time, so no locked instruction is needed. */
 	counter_add(&vq->calls, 1);
-	/* A full eventfd or pipe is no loss, the guest has a call waiting; a broken one is the
-	 * frontend's affair. Both are counted and shown. */
-	if (write(fd, &one, sizeof(one)) != (ssize_t)sizeof(one))
+	/* A full socket is no loss, the guest has a call waiting; a broken one is the frontend's
+	 * affair. Both are counted and shown. */
+	if (notifier_signal(fd) != 0)
 		counter_add(&vq->call_failures, 1);
 }

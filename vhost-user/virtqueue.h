@@ -166,8 +166,7 @@ uint16_t virtqueue_packed_resume(struct virtqueue *vq, uint64_t address, uint16_
  * its base. */
 void virtqueue_packed_forget(struct virtqueue *vq);
 
-/* Signals call_fd once. Worker or control. Whoever sets call_fd makes it O_NONBLOCK (it may be an
- * eventfd or a pipe), and the process ignores SIGPIPE. */
+/* Signals call_fd once, without ever waiting. Worker or control. */
 void virtqueue_call(struct virtqueue *vq);
 
 #endif

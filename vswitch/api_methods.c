@@ -45,36 +45,43 @@ static json_t *call_version(struct vswitch *vswitch, json_t *params, int fd, str
 struct list {
 	const char *name;
 	json_t *(*show)(const struct vswitch *vswitch);
-	const char *thing; /* "port": rows have a name that a request may ask for; else NULL */
+	const char *key; /* of a row, which a request's `name` selects; NULL: nothing does */
+	enum { LIST_NETWORKS, LIST_PORTS } by; /* what bears that name */
 };
 
 static const struct list lists[] = {
-	{ "networks", show_networks, "network" },
-	{ "ports", show_ports, "port" },
-	{ "macs", show_macs, NULL },
-	{ "drops", show_drops, NULL },
-	{ "drop-reasons", show_drop_reasons, NULL },
-	{ "workers", show_workers, NULL },
+	{ "networks", show_networks, "name", LIST_NETWORKS },
+	{ "ports", show_ports, "name", LIST_PORTS },
+	{ "macs", show_macs, "network", LIST_NETWORKS },
+	{ "drops", show_drops, "port", LIST_PORTS },
+	{ "drop-reasons", show_drop_reasons, NULL, 0 },
+	{ "workers", show_workers, NULL, 0 },
 };
 
-/* The rows of `array` (reference taken) whose name is `name`: one, or an error. */
-static json_t *pick_row(json_t *array, const char *thing, const char *name, struct error *error)
+/* The rows of the list that are about one network or port; NULL and *error when there is none. */
+static json_t *show_some(const struct vswitch *vswitch, const struct list *list, const char *name,
+			 struct error *error)
 {
-	json_t *row, *picked;
+	bool there = list->by == LIST_NETWORKS ? vswitch_find_network(vswitch, name) != NULL
+					       : vswitch_find_port(vswitch, name) != NULL;
+	json_t *rows, *row, *some;
 	size_t i;
 
-	json_array_foreach(array, i, row) {
-		const char *text = json_string_value(json_object_get(row, "name"));
-
-		if (text != NULL && strcmp(text, name) == 0) {
-			picked = json_pack("[O]", row);
-			json_decref(array);
-			return picked;
-		}
+	if (!there) {
+		error_set(error, ENOENT, "there is no %s '%.80s'",
+			  list->by == LIST_NETWORKS ? "network" : "port", name);
+		return NULL;
 	}
-	json_decref(array);
-	error_set(error, ENOENT, "there is no %s '%.80s'", thing, name);
-	return NULL;
+	rows = list->show(vswitch);
+	some = json_array();
+	json_array_foreach(rows, i, row) {
+		const char *text = json_string_value(json_object_get(row, list->key));
+
+		if (text != NULL && strcmp(text, name) == 0)
+			json_array_append(some, row);
+	}
+	json_decref(rows);
+	return some;
 }
 
 static json_t *call_show(struct vswitch *vswitch, json_t *params, int fd, struct error *error)
@@ -85,18 +92,14 @@ static json_t *call_show(struct vswitch *vswitch, json_t *params, int fd, struct
 	if (!READ_PARAMS(params, error, "{s:s, s?s}", "what", &what, "name", &name))
 		return NULL;
 	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
-		json_t *rows;
-
 		if (strcmp(lists[i].name, what) != 0)
 			continue;
-		if (name != NULL && lists[i].thing == NULL) {
-			error_set(error, EINVAL, "%s have no names to choose one by", what);
-			return NULL;
-		}
-		rows = lists[i].show(vswitch);
-		if (rows != NULL && name != NULL)
-			rows = pick_row(rows, lists[i].thing, name, error);
-		return rows;
+		if (name == NULL)
+			return lists[i].show(vswitch);
+		if (lists[i].key != NULL)
+			return show_some(vswitch, &lists[i], name, error);
+		error_set(error, EINVAL, "%s have no names to choose one by", what);
+		return NULL;
 	}
 	error_set(error, EINVAL,
 		  "'%.80s' cannot be shown; allowed: networks, ports, macs, drops, drop-reasons, "

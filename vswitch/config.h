@@ -97,6 +97,7 @@ struct config {
 	struct workers_config workers;
 	unsigned workers_line;			/* 0: not given, the default */
 	char api_socket[CONFIG_SOCKET_MAX + 1]; /* "" : the default place */
+	unsigned api_line;
 };
 
 /* An empty configuration: no networks, no ports, one adaptive worker that is not pinned. */
@@ -125,6 +126,10 @@ int config_parse_network(const char *name, const char *text, struct network_conf
  * used twice, an isolated network's uplink, too many ports. `file` names the source in errors.
  * config_parse() has done this; a caller that makes a config from parts does it. */
 int config_check(const char *file, const struct config *config, struct error *error);
+
+/* Puts before an error's text where the port was written: "FILE:LINE: ports.NAME.TYPE: ", without
+ * FILE:LINE when file is NULL. */
+void config_error_place(const char *file, const struct port_config *port, struct error *error);
 
 /* Deep copy. 0 or -ENOMEM. */
 int config_copy(struct config *to, const struct config *from);

@@ -54,6 +54,14 @@ static void report(const char *file, unsigned line, const char *what, const char
 	config_error_join(all, &one);
 }
 
+/* Of two that claim the same, the later is to blame: by the line of its file, or without a file
+ * by its place in the list, where a newcomer is the last. */
+static void order_claims(struct claims *claims, const char *file)
+{
+	for (uint32_t i = 0; file == NULL && i < claims->count; i++)
+		claims->rows[i].line = i + 1;
+}
+
 static void claim_text(struct claims *claims, const struct port_config *port, const char *kind,
 		       const char *key, const char *text)
 {
@@ -100,6 +108,7 @@ static void claim_port(struct claims *claims, const struct port_config *port)
 
 static void check_claims(const char *file, struct claims *claims, struct error *all)
 {
+	order_claims(claims, file);
 	qsort(claims->rows, claims->count, sizeof(*claims->rows), compare_claims);
 	for (uint32_t i = 1; i < claims->count; i++) {
 		const struct claim *a = &claims->rows[i - 1], *b = &claims->rows[i];
@@ -204,4 +213,15 @@ out:
 	free(claims.rows);
 	free(sorted);
 	return rc;
+}
+
+void config_error_place(const char *file, const struct port_config *port, struct error *error)
+{
+	const char *what = port->uplink ? "networks" : "ports";
+
+	if (file != NULL && port->line != 0)
+		error_prefix(error, "%s:%u: %s.%s.%s: ", file, port->line, what, port->name,
+			     port->type->name);
+	else
+		error_prefix(error, "%s.%s.%s: ", what, port->name, port->type->name);
 }

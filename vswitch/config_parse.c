@@ -93,6 +93,7 @@ static int read_socket(const char *file, const struct config_node *value, void *
 {
 	struct config *config = out;
 
+	config->api_line = value->line;
 	return config_node_text(file, value, config->api_socket, sizeof(config->api_socket), error);
 }
 

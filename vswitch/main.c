@@ -164,8 +164,11 @@ static int daemon_open(struct daemon *daemon, const struct config *config, struc
 	if (daemon->loop == NULL || add_signals(daemon) != 0)
 		return error_set(error, ENOMEM, "event loop: out of memory");
 	result = vswitch_create(daemon->loop, &config->workers, &daemon->vswitch, error);
-	if (result != 0)
+	if (result != 0) {
+		if (config->workers_line != 0)
+			error_prefix(error, "%s:%u: ", daemon->config_file, config->workers_line);
 		return result;
+	}
 	daemon->vswitch->state_directory = api_state_directory();
 	/* The API first: a second weftd is refused before it touches a port of the first. */
 	if (config->api_socket[0] != '\0') {
@@ -281,7 +284,7 @@ int main(int argc, char **argv)
 			usage_text);
 		return EXIT_USAGE;
 	}
-	if (options.config == NULL && access(DEFAULT_CONFIG, R_OK) == 0)
+	if (options.config == NULL && access(DEFAULT_CONFIG, F_OK) == 0)
 		options.config = DEFAULT_CONFIG;
 	return run(options.config);
 }

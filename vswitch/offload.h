@@ -13,6 +13,13 @@
 /* The enum offload bits a frame needs of its receiver as it is. */
 uint32_t offload_needs(const struct frame *frame);
 
+/* Whether a receiver with `offloads` takes the frame as it is: nearly always, and then by one
+ * comparison. */
+static inline bool offload_fits(const struct frame *frame, uint32_t offloads)
+{
+	return (frame->flags | frame->gso) == 0 || (offload_needs(frame) & ~offloads) == 0;
+}
+
 enum offload_result {
 	OFFLOAD_DONE,	/* the frame has become frames at the end of `out` */
 	OFFLOAD_MORE,	/* `out` is full: send its frames, reset it, and call again with the same

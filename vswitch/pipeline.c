@@ -52,16 +52,12 @@ static void batches_flush(struct worker_context *context)
 	context->touched_count = 0;
 }
 
-void pipeline_run(struct worker_context *context, const struct port_view *from, struct burst *burst)
+/* Frames into the batches of the ports they go to, the rest counted as dropped. */
+static void burst_distribute(struct worker_context *context, const struct port_view *from,
+			     struct burst *burst)
 {
 	struct bridge_verdict *verdicts = context->verdicts;
 
-	if (burst->count == 0)
-		return;
-	if (from->bridge == NULL) {
-		counter_drop(counters_of(context, from), DROP_NO_NETWORK, burst->count);
-		return;
-	}
 	bridge_decide(from->bridge, from->member, burst->frames, burst->count, context->now,
 		      verdicts);
 	for (uint32_t i = 0; i < burst->count; i++) {
@@ -79,5 +75,18 @@ void pipeline_run(struct worker_context *context, const struct port_view *from, 
 			break;
 		}
 	}
+}
+
+void pipeline_run(struct worker_context *context, const struct port_view *from, struct burst *burst)
+{
+	if (burst->count == 0)
+		return;
+	if (from->bridge == NULL) {
+		counter_drop(counters_of(context, from), DROP_NO_NETWORK, burst->count);
+		return;
+	}
+	burst_distribute(context, from, burst);
+	pipeline_stage_end(context, WORKER_BRIDGE);
 	batches_flush(context);
+	pipeline_stage_end(context, WORKER_TRANSMIT);
 }

@@ -3,6 +3,8 @@
 #ifndef WEFT_VSWITCH_PIPELINE_H
 #define WEFT_VSWITCH_PIPELINE_H
 
+#include "base/clock.h"
+#include "base/counters.h"
 #include "base/frame.h"
 #include "bridge/bridge.h"
 #include "vswitch/worker.h"
@@ -21,6 +23,10 @@ struct worker_context {
 	struct burst *in;   /* what arrived */
 	struct burst *edge; /* what edges made of it */
 	uint32_t now;	    /* seconds, once a loop */
+	/* Measuring stages, see pipeline_measure(). */
+	bool measuring;	      /* this burst */
+	uint32_t unmeasured;  /* bursts still to come before the next one measured */
+	uint64_t stage_start; /* TSC */
 	struct bridge_verdict verdicts[BURST_FRAMES];
 	/* By port index; control allocates (worker_reserve) before a snapshot with that port is
 	 * published. */
@@ -28,6 +34,47 @@ struct worker_context {
 	uint32_t touched_count;
 	uint16_t touched[CONFIG_PORTS_MAX]; /* ports with frames in their batch */
 };
+
+/* Around a burst: pipeline_measure() before receive(), pipeline_stage_end() as each stage ends,
+ * pipeline_measured() when all is done.
+ *
+ * Of the bursts that bring something one in 8 to 23 is measured; not at a fixed distance, which
+ * might always hit the same one of several queues. Five reads of the TSC with their counters were
+ * measured at 127 cycles: 8 a burst on average, 0.3 % of a burst of 64 frames at 50 cycles each,
+ * where measuring every burst would cost 4 %, and a burst of one frame a third of its time. Nothing
+ * is scaled: the frames of measured bursts are counted apart. The TSC is read without a fence, so
+ * a stage's last instructions may count for the next. */
+#define PIPELINE_UNMEASURED_MIN 7
+
+static inline void pipeline_measure(struct worker_context *context)
+{
+	context->measuring = context->unmeasured == 0;
+	if (context->measuring)
+		context->stage_start = clock_cycles();
+}
+
+static inline void pipeline_stage_end(struct worker_context *context, enum worker_stage stage)
+{
+	uint64_t now;
+
+	if (!context->measuring)
+		return;
+	now = clock_cycles();
+	counter_add(&context->worker->counters.stage_cycles[stage], now - context->stage_start);
+	context->stage_start = now;
+}
+
+static inline void pipeline_measured(struct worker_context *context, uint32_t frames)
+{
+	if (!context->measuring) {
+		context->unmeasured--;
+		return;
+	}
+	context->measuring = false;
+	counter_add(&context->worker->counters.measured_frames, frames);
+	/* Some middle bits of the time are random enough; the lowest stand still on some CPUs. */
+	context->unmeasured = PIPELINE_UNMEASURED_MIN + (context->stage_start >> 6 & 15);
+}
 
 /* Decides and transmits all frames of `burst`, which came from the port of `from`. When it returns
  * no frame is referenced any more. */

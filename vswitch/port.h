@@ -67,7 +67,7 @@ struct port {
 	_Atomic bool link; /* a peer is there */
 	/* Frames of control's own that wait for the worker: control adds, the worker subtracts. */
 	_Atomic uint32_t announcing;
-	const char *fault; /* why the port is down, static text; NULL when it is well. Control. */
+	const char *fault; /* why the port is down; NULL or "" when it is well. Control. */
 	struct port_counters *counters; /* [workers] */
 };
 

@@ -71,7 +71,8 @@ static json_t *show_port(const struct vswitch *vswitch, const struct port *port)
 	    object, "link",
 	    json_string(atomic_load_explicit(&port->link, memory_order_relaxed) ? "up" : "down"));
 	json_object_set_new(object, "fault",
-			    port->fault != NULL ? json_string(port->fault) : json_null());
+			    port->fault != NULL && port->fault[0] != '\0' ? json_string(port->fault)
+									  : json_null());
 	json_object_set_new(object, "uplink", json_boolean(config->uplink));
 	json_object_set_new(object, "vlan", show_vlan(&config->vlan));
 	json_object_set_new(object, "isolated", json_boolean(config->isolated));
@@ -248,28 +249,63 @@ static unsigned count_queues(const struct vswitch *vswitch, uint32_t id)
 	return count;
 }
 
+static const char *const stage_names[WORKER_STAGES] = {
+	[WORKER_RECEIVE] = "receive",
+	[WORKER_BRIDGE] = "bridge",
+	[WORKER_TRANSMIT] = "transmit",
+	[WORKER_DONE] = "done",
+};
+
+/* Null for 0 of 0. */
+static json_t *show_quotient(json_int_t dividend, json_int_t divisor)
+{
+	return divisor > 0 ? json_real((double)dividend / (double)divisor) : json_null();
+}
+
+/* Where the time of a burst goes: counted, and as a mean. */
+static void show_stages(const struct worker_counters *counters, json_t *object)
+{
+	json_int_t frames = read_counter(&counters->measured_frames);
+	json_t *cycles = json_pack("{s:I}", "frames", frames), *per_frame = json_object();
+
+	for (unsigned i = 0; i < WORKER_STAGES; i++) {
+		json_int_t n = read_counter(&counters->stage_cycles[i]);
+
+		json_object_set_new(cycles, stage_names[i], json_integer(n));
+		json_object_set_new(per_frame, stage_names[i], show_quotient(n, frames));
+	}
+	json_object_set_new(object, "cycles", cycles);
+	json_object_set_new(object, "cycles_per_frame", per_frame);
+}
+
+static json_t *show_worker(const struct vswitch *vswitch, const struct worker *worker)
+{
+	const struct worker_counters *counters = &worker->counters;
+	json_int_t bursts = read_counter(&counters->bursts);
+	json_int_t frames = read_counter(&counters->frames);
+	json_int_t busy_cycles = read_counter(&counters->busy_cycles);
+	uint64_t now = clock_cycles();
+	double age = now > worker->started ? (double)(now - worker->started) : 1;
+	double busy = (double)busy_cycles / age;
+	json_t *object = json_pack(
+	    "{s:I, s:o, s:s, s:i, s:I, s:I, s:o, s:I, s:f, s:I, s:I, s:I, s:I, s:I}", "id",
+	    (json_int_t)worker->id, "cpu",
+	    worker->cpu >= 0 ? json_integer(worker->cpu) : json_null(), "poll",
+	    config_poll_name(worker->poll), "queues", (int)count_queues(vswitch, worker->id),
+	    "bursts", bursts, "frames", frames, "frames_per_burst", show_quotient(frames, bursts),
+	    "polls", read_counter(&counters->polls), "busy", busy > 1 ? 1.0 : busy, "busy_cycles",
+	    busy_cycles, "clock", (json_int_t)now, "clock_hz", (json_int_t)clock_hz(), "sleeps",
+	    read_counter(&counters->sleeps), "wakes", read_counter(&counters->wakes));
+
+	show_stages(counters, object);
+	return object;
+}
+
 json_t *show_workers(const struct vswitch *vswitch)
 {
 	json_t *array = json_array();
 
-	for (uint32_t i = 0; i < vswitch->worker_count; i++) {
-		const struct worker *worker = vswitch->workers[i];
-		const struct worker_counters *counters = &worker->counters;
-		uint64_t now = clock_cycles();
-		double age = now > worker->started ? (double)(now - worker->started) : 1;
-		double busy = (double)read_counter(&counters->busy_cycles) / age;
-
-		json_array_append_new(
-		    array, json_pack("{s:I, s:o, s:s, s:i, s:I, s:I, s:I, s:f, s:I, s:I}", "id",
-				     (json_int_t)worker->id, "cpu",
-				     worker->cpu >= 0 ? json_integer(worker->cpu) : json_null(),
-				     "poll", config_poll_name(worker->poll), "queues",
-				     (int)count_queues(vswitch, worker->id), "bursts",
-				     read_counter(&counters->bursts), "frames",
-				     read_counter(&counters->frames), "polls",
-				     read_counter(&counters->polls), "busy", busy > 1 ? 1.0 : busy,
-				     "sleeps", read_counter(&counters->sleeps), "wakes",
-				     read_counter(&counters->wakes)));
-	}
+	for (uint32_t i = 0; i < vswitch->worker_count; i++)
+		json_array_append_new(array, show_worker(vswitch, vswitch->workers[i]));
 	return array;
 }

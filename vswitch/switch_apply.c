@@ -17,6 +17,7 @@
 /* A move from one configuration to another: what it works with, and what it leaves to be done after
  * its publication. */
 struct move {
+	const char *file; /* where `wanted` was written, NULL: nowhere */
 	const struct config *wanted;
 	const struct port_config **by_name;    /* wanted->ports, sorted */
 	bool changed;			       /* there is something to publish */
@@ -30,12 +31,13 @@ static int compare_names(const void *a, const void *b)
 		      (*(const struct port_config *const *)b)->name);
 }
 
-static struct move *move_create(const struct config *wanted)
+static struct move *move_create(const char *file, const struct config *wanted)
 {
 	struct move *move = calloc(1, sizeof(*move));
 
 	if (move == NULL)
 		return NULL;
+	move->file = file;
 	move->wanted = wanted;
 	move->by_name = calloc(wanted->port_count + 1u, sizeof(const struct port_config *));
 	if (move->by_name == NULL) {
@@ -86,7 +88,8 @@ static struct port *port_create(struct vswitch *vswitch, const struct port_confi
 }
 
 /* Opens a port and puts it in a free slot; workers see it with the next publication. */
-static int port_open(struct vswitch *vswitch, const struct port_config *config, struct error *error)
+static int port_open(struct vswitch *vswitch, const char *file, const struct port_config *config,
+		     struct error *error)
 {
 	struct port *port;
 	uint16_t index = 0;
@@ -104,7 +107,7 @@ static int port_open(struct vswitch *vswitch, const struct port_config *config, 
 	port->index = index;
 	result = port->type->open(port, vswitch->loop, error);
 	if (result != 0) {
-		error_prefix(error, "port '%s': ", config->name);
+		config_error_place(file, config, error);
 		port_free_queues(port);
 		port_free(port);
 		return result;
@@ -178,7 +181,7 @@ static int open_ports(struct vswitch *vswitch, struct move *move, struct error *
 	for (uint32_t i = 0; i < wanted->port_count && result == 0; i++) {
 		if (there[i])
 			continue;
-		result = port_open(vswitch, &wanted->ports[i], error);
+		result = port_open(vswitch, move->file, &wanted->ports[i], error);
 		move->changed |= result == 0;
 	}
 	free(there);
@@ -275,9 +278,10 @@ static void forget_edited(struct vswitch *vswitch, const struct move *move)
 }
 
 /* Brings the tables to `wanted`. On error they are in between, and the caller goes back. */
-static int move_to(struct vswitch *vswitch, const struct config *wanted, struct error *error)
+static int move_to(struct vswitch *vswitch, const char *file, const struct config *wanted,
+		   struct error *error)
 {
-	struct move *move = move_create(wanted);
+	struct move *move = move_create(file, wanted);
 	int result;
 
 	if (move == NULL)
@@ -331,18 +335,22 @@ static int check_fixed(const struct vswitch *vswitch, const char *file, const st
 		       struct error *error)
 {
 	const char *key = NULL;
+	unsigned line = wanted->workers_line;
 
 	if (wanted->workers_line != 0 &&
 	    memcmp(&wanted->workers, &vswitch->config.workers, sizeof(wanted->workers)) != 0)
 		key = "workers";
 	else if (wanted->api_socket[0] != '\0' &&
-		 strcmp(wanted->api_socket, vswitch->config.api_socket) != 0)
-		key = "api";
+		 strcmp(wanted->api_socket, vswitch->config.api_socket) != 0) {
+		key = "api.socket";
+		line = wanted->api_line;
+	}
 	if (key == NULL)
 		return 0;
-	return error_set(error, EBUSY,
-			 "%s%s%s: cannot change while weftd runs; restart it for this",
-			 file != NULL ? file : "", file != NULL ? ": " : "", key);
+	error_set(error, EBUSY, "%s: cannot change while weftd runs; restart it for this", key);
+	if (file != NULL)
+		error_prefix(error, "%s:%u: ", file, line);
+	return -EBUSY;
 }
 
 int vswitch_apply(struct vswitch *vswitch, const char *file, const struct config *wanted,
@@ -360,11 +368,11 @@ int vswitch_apply(struct vswitch *vswitch, const char *file, const struct config
 		return error_set(error, ENOMEM, "out of memory");
 	next.workers = vswitch->config.workers;
 	memcpy(next.api_socket, vswitch->config.api_socket, sizeof(next.api_socket));
-	result = move_to(vswitch, &next, error);
+	result = move_to(vswitch, file, &next, error);
 	if (result != 0) {
 		struct error back;
 
-		if (move_to(vswitch, &vswitch->config, &back) != 0)
+		if (move_to(vswitch, NULL, &vswitch->config, &back) != 0)
 			log_error("could not go back to the configuration before: %s", back.text);
 		config_clear(&next);
 		return result;
@@ -386,116 +394,4 @@ json_t *vswitch_diff(const struct vswitch *vswitch, const struct config *wanted)
 	json = config_diff_to_json(changes, count);
 	free(changes);
 	return json;
-}
-
-/* A copy of the running configuration with room for one more port and network. */
-static int config_edit_begin(const struct vswitch *vswitch, struct config *next)
-{
-	struct port_config *ports;
-	struct network_config *networks;
-
-	if (config_copy(next, &vswitch->config) != 0)
-		return -ENOMEM;
-	ports = realloc(next->ports, (next->port_count + 1) * sizeof(*ports));
-	if (ports != NULL)
-		next->ports = ports;
-	networks = realloc(next->networks, (next->network_count + 1) * sizeof(*networks));
-	if (networks != NULL)
-		next->networks = networks;
-	if (ports == NULL || networks == NULL) {
-		config_clear(next);
-		return -ENOMEM;
-	}
-	return 0;
-}
-
-static void config_remove_port(struct config *config, uint32_t i)
-{
-	memmove(&config->ports[i], &config->ports[i + 1],
-		(config->port_count - i - 1) * sizeof(config->ports[0]));
-	config->port_count--;
-}
-
-int vswitch_port_add(struct vswitch *vswitch, const struct port_config *port, struct error *error)
-{
-	struct config next;
-	int result;
-
-	if (config_find_port(&vswitch->config, port->name) != NULL)
-		return error_set(error, EEXIST, "port '%s': there is one of this name", port->name);
-	if (config_edit_begin(vswitch, &next) != 0)
-		return error_set(error, ENOMEM, "out of memory");
-	next.ports[next.port_count++] = *port;
-	result = vswitch_apply(vswitch, NULL, &next, error);
-	config_clear(&next);
-	return result;
-}
-
-int vswitch_port_del(struct vswitch *vswitch, const char *name, struct error *error)
-{
-	const struct port_config *port = config_find_port(&vswitch->config, name);
-	struct config next;
-	int result;
-
-	if (port == NULL)
-		return error_set(error, ENOENT, "port '%s': there is none of this name", name);
-	if (port->uplink)
-		return error_set(error, EBUSY, "port '%s': is the uplink of network '%s'", name,
-				 port->network);
-	if (config_edit_begin(vswitch, &next) != 0)
-		return error_set(error, ENOMEM, "out of memory");
-	config_remove_port(&next, (uint32_t)(port - vswitch->config.ports));
-	result = vswitch_apply(vswitch, NULL, &next, error);
-	config_clear(&next);
-	return result;
-}
-
-int vswitch_network_add(struct vswitch *vswitch, const struct network_config *network,
-			const struct port_config *uplink, struct error *error)
-{
-	struct config next;
-	int result;
-
-	if (config_find_network(&vswitch->config, network->name) != NULL)
-		return error_set(error, EEXIST, "network '%s': there is one of this name",
-				 network->name);
-	if (config_edit_begin(vswitch, &next) != 0)
-		return error_set(error, ENOMEM, "out of memory");
-	next.networks[next.network_count++] = *network;
-	if (uplink != NULL)
-		next.ports[next.port_count++] = *uplink;
-	result = vswitch_apply(vswitch, NULL, &next, error);
-	config_clear(&next);
-	return result;
-}
-
-int vswitch_network_del(struct vswitch *vswitch, const char *name, struct error *error)
-{
-	const struct network_config *network = config_find_network(&vswitch->config, name);
-	struct config next;
-	uint32_t at;
-	int result;
-
-	if (network == NULL)
-		return error_set(error, ENOENT, "network '%s': there is none of this name", name);
-	for (uint32_t i = 0; i < vswitch->config.port_count; i++) {
-		const struct port_config *port = &vswitch->config.ports[i];
-
-		if (!port->uplink && strcmp(port->network, name) == 0)
-			return error_set(error, EBUSY, "network '%s': port '%s' is still in it",
-					 name, port->name);
-	}
-	at = (uint32_t)(network - vswitch->config.networks);
-	if (config_edit_begin(vswitch, &next) != 0)
-		return error_set(error, ENOMEM, "out of memory");
-	memmove(&next.networks[at], &next.networks[at + 1],
-		(next.network_count - at - 1) * sizeof(next.networks[0]));
-	next.network_count--;
-	for (uint32_t i = next.port_count; i-- > 0;) {
-		if (strcmp(next.ports[i].network, name) == 0)
-			config_remove_port(&next, i);
-	}
-	result = vswitch_apply(vswitch, NULL, &next, error);
-	config_clear(&next);
-	return result;
 }

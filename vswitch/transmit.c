@@ -114,7 +114,7 @@ static void transmit_to_queue(struct worker_context *context, const struct port_
 	for (uint32_t i = 0; i < count; i++) {
 		enum vlan_edit edit = vlan_egress_edit(&to->member->vlan, frames[i]);
 
-		if (edit != VLAN_KEEP || (offload_needs(frames[i]) & ~offloads)) {
+		if (edit != VLAN_KEEP || !offload_fits(frames[i], offloads)) {
 			transmission_add_edited(&t, frames[i], offloads, edit);
 			continue;
 		}

@@ -183,12 +183,16 @@ static uint32_t queue_poll(struct worker_context *context, struct port_queue *qu
 	uint32_t taken;
 
 	burst_reset(burst);
+	pipeline_measure(context);
 	taken = type->receive(queue, burst, &queue->port->counters[context->worker->id]);
 	if (taken == 0)
 		return 0;
+	pipeline_stage_end(context, WORKER_RECEIVE);
 	pipeline_run(context, &context->snapshot->ports[queue->port->index], burst);
 	if (type->receive_done != NULL)
 		type->receive_done(queue);
+	pipeline_stage_end(context, WORKER_DONE);
+	pipeline_measured(context, burst->count);
 	counter_add(&context->worker->counters.bursts, 1);
 	counter_add(&context->worker->counters.frames, burst->count);
 	return taken;
@@ -321,7 +325,7 @@ static int worker_start_thread(struct worker *worker, struct error *error)
 		CPU_SET((size_t)worker->cpu, &set);
 		result = pthread_setaffinity_np(worker->thread, sizeof(set), &set);
 		if (result != 0)
-			return error_set(error, result, "workers: cpus: CPU %d cannot be used: %s",
+			return error_set(error, result, "workers.cpus: CPU %d cannot be used: %s",
 					 worker->cpu, strerror(result));
 	}
 	return 0;

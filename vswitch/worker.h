@@ -37,6 +37,15 @@ struct snapshot {
 	struct worker_plan *plans; /* [worker_count] */
 };
 
+/* The stages of a burst, in order; each ends where the next begins. */
+enum worker_stage {
+	WORKER_RECEIVE,	 /* the port's receive(): ring to frames */
+	WORKER_BRIDGE,	 /* verdicts, and frames into the batches of the ports they go to */
+	WORKER_TRANSMIT, /* edges and the ports' send() */
+	WORKER_DONE,	 /* receive_done(): descriptors go back */
+	WORKER_STAGES,
+};
+
 /* What a worker says of itself; written by the worker alone, read by control (relaxed). */
 struct worker_counters {
 	_Atomic uint64_t bursts; /* polls that brought something */
@@ -45,6 +54,9 @@ struct worker_counters {
 	_Atomic uint64_t polls;
 	_Atomic uint64_t sleeps;
 	_Atomic uint64_t wakes; /* of quiet queues */
+	/* Of the bursts that were measured (pipeline_measure): their frames, and TSC by stage. */
+	_Atomic uint64_t measured_frames;
+	_Atomic uint64_t stage_cycles[WORKER_STAGES];
 };
 
 /* A frame control wants sent as if it had come from `port`; on a list that control pushes to and

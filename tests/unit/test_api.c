@@ -198,7 +198,10 @@ static void test_requests_and_their_errors(void **state)
 	expect_error(f, "{\"method\": \"show\", \"params\": {\"what\": \"cats\"}}",
 		     "'cats' cannot be shown; allowed: networks, ports, macs");
 	expect_error(f, "{\"method\": \"show\", \"params\": {\"what\": \"macs\", \"name\": \"x\"}}",
-		     "macs have no names");
+		     "there is no network 'x'");
+	expect_error(f,
+		     "{\"method\": \"show\", \"params\": {\"what\": \"workers\", \"name\": \"x\"}}",
+		     "workers have no names");
 	expect_error(f,
 		     "{\"method\": \"show\", \"params\": {\"what\": \"ports\", \"name\": \"x\"}}",
 		     "there is no port 'x'");
@@ -476,8 +479,8 @@ static void test_descriptors_nobody_takes_are_closed(void **state)
 {
 	static const char *const requests[] = {
 		"{\"method\": \"version\"}\n",
-		"{\"method\": \"port_add\", \"params\": {\"name\": \"p\", \"config\": \"{network: "
-		"lab, 'null': {}}\"}}\n",
+		("{\"method\": \"port_add\", \"params\": {\"name\": \"p\", \"config\": \"{network: "
+		 "lab, 'null': {}}\"}}\n"),
 		"{\"method\": \"port_add\", \"params\": {\"name\": \"p\", \"config\": \"{\"}}\n",
 		"garbage\n",
 		"{\"method\"", /* never a whole request */

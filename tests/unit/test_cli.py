@@ -4,12 +4,16 @@
 Called by meson: test_cli.py WEFT DATA.
 """
 import array
+import fcntl
 import json
 import os
+import pty
 import socket
 import subprocess
 import sys
+import struct
 import tempfile
+import termios
 import threading
 import unittest
 
@@ -56,6 +60,49 @@ class Server:
         self.socket.close()
 
 
+class Showing:
+    """Answers `show` as long as it is asked: the Nth answer to `what` is show(what, N)."""
+
+    def __init__(self, path, show):
+        self.show = show
+        self.asked = {}
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.bind(path)
+        self.socket.listen()
+        self.thread = threading.Thread(target=self.serve)
+        self.thread.start()
+
+    def serve(self):
+        while True:
+            client, _ = self.socket.accept()
+            with client, client.makefile("rw") as stream:
+                line = stream.readline()
+                if not line:
+                    return
+                what = json.loads(line)["params"]["what"]
+                self.asked[what] = self.asked.get(what, 0) + 1
+                stream.write(json.dumps({"result": self.show(what, self.asked[what])}) + "\n")
+
+    def close(self):
+        end = socket.socket(socket.AF_UNIX)
+        end.connect(self.socket.getsockname())
+        end.close()
+        self.thread.join()
+        self.socket.close()
+
+
+def counters(what, n):
+    """Twenty ports and a worker; from one answer to the next two seconds pass on weftd's clock."""
+    if what == "workers":
+        return [{"id": 0, "cpu": None, "clock": 5000 + 2000 * n, "clock_hz": 1000,
+                 "busy_cycles": 500 * n, "bursts": 10 * n, "frames": 640 * n, "sleeps": 4 * n,
+                 "wakes": 0, "cycles": {"frames": 64 * (n - 1), "receive": 640 * n, "bridge": 64 * n,
+                                        "transmit": 1280 * n, "done": 0}}]
+    return [{"name": f"p{i}", "network": "lab", "link": "up",
+             "receive": {"packets": 200 * i * n, "bytes": 1000 * i * n, "drops": 6 * n},
+             "transmit": {"packets": 2 * n, "bytes": 1, "drops": 0}} for i in range(20)]
+
+
 class Weft(unittest.TestCase):
     def setUp(self):
         self.directory = tempfile.TemporaryDirectory()
@@ -82,12 +129,15 @@ class Weft(unittest.TestCase):
 
     def test_wrong_usage_is_2_and_says_how(self):
         for args in ([], ["frob"], ["port"], ["port", "frob"], ["show"], ["show", "cats"],
-                     ["show", "macs", "x"], ["show", "ports", "--all"], ["show", "ports", "-x"],
+                     ["show", "workers", "x"], ["show", "ports", "--all"], ["show", "ports", "-x"],
                      ["show", "ports", "a", "b"], ["apply"], ["apply", "a", "b"], ["check"],
                      ["port", "add"], ["port", "add", "--vlan", "1"], ["port", "add", "p", "x"],
                      ["port", "add", "p", "--vlan"], ["port", "add", "p", "--tap-fd", "x"],
                      ["port", "add", "p", "---x", "y"], ["port", "del"], ["port", "del", "a", "b"],
                      ["network", "add"], ["network", "del"], ["qemu-args"], ["qemu-args", "--x"],
+                     ["top", "x"],
+                     ["top", "-n"], ["top", "-n", "0"], ["top", "-n", "nan"], ["top", "-n", "1x"],
+                     ["top", "--count"], ["top", "--count", "0"], ["top", "--count", "1x"],
                      ["--frob"], ["--socket"]):
             done = self.run_weft(*args)
             self.assertEqual(done.returncode, 2, args)
@@ -144,6 +194,9 @@ class Weft(unittest.TestCase):
                          r'{"vhost-user": "/a b, c: \"d\"} #"}')
         self.assertEqual(self.config_of("--vhost-user=/a=b"), '{"vhost-user": "/a=b"}')
         self.assertEqual(self.config_of("--mac", "--x"), '{"mac": "--x"}')
+        self.assertEqual(self.config_of("--isolated", "vlan=1", "--null"),
+                         '{"isolated": "true", "vlan": "1", "null": {}}')
+        self.assertEqual(self.config_of("--isolated", "false"), '{"isolated": "false"}')
 
     def test_network_add(self):
         done, server = self.ask("network", "add", "n", "--mode", "bridge", "--uplink", "{tap: t}")
@@ -196,10 +249,105 @@ class Weft(unittest.TestCase):
         self.assertEqual([line.split() for line in lines[-3:]],
                          [["index", "state"], ["0", "running"], ["1", "stopped"]])
 
+    def test_lists_of_one(self):
+        done, server = self.ask("show", "macs", "lab", result=[{"network": "lab", "age": 1}])
+        self.assertEqual(server.request["params"], {"what": "macs", "name": "lab"})
+        self.assertEqual(done.stdout.split()[0], "NETWORK")
+
     def test_json_is_what_the_server_says(self):
         rows = [{"x": [1, {"y": None}]}]
         done, _ = self.ask("show", "workers", "--json", result=rows)
         self.assertEqual(json.loads(done.stdout), rows)
+
+    def top(self, *args, show=counters):
+        server = Showing(self.path, show)
+        try:
+            return self.run_weft("top", "-n", "0.1", *args)
+        finally:
+            server.close()
+            os.unlink(self.path)
+
+    def test_top_counts_by_the_clock_of_weftd(self):
+        done = self.top("--count", "2", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        self.assertEqual(len(lines), 2)
+        for line in lines:
+            self.assertEqual(line["seconds"], 2)
+            self.assertEqual(line["workers"], [{
+                "id": 0, "cpu": None, "busy": 0.25, "frames_per_second": 320,
+                "frames_per_burst": 64, "sleeps_per_second": 2, "wakes_per_second": 0,
+                "cycles_per_frame": {"receive": 10, "bridge": 1, "transmit": 20, "done": 0}}])
+            self.assertEqual([port["name"] for port in line["ports"]],
+                             [f"p{i}" for i in range(20)])
+            self.assertEqual(line["ports"][3], {
+                "name": "p3", "network": "lab", "link": "up",
+                "receive": {"packets_per_second": 300, "bits_per_second": 12000,
+                            "drops_per_second": 3},
+                "transmit": {"packets_per_second": 1, "bits_per_second": 0,
+                             "drops_per_second": 0}})
+
+    def test_top_survives_what_comes_and_goes(self):
+        def show(what, n):
+            if what == "workers":  # the second one is new; of a new weftd, the third answer is
+                workers = counters(what, n if n < 3 else 1) + [{"id": 1}] * (n == 2)
+                return workers
+            port = counters("ports", 1)[1]
+            if n == 2:  # removed and added again: counts from 0, and one more
+                port["receive"]["packets"] = 10
+                return [port, {"name": "new", "receive": {"packets": 4}}]
+            return [port]
+        done = self.top("--count", "2", "--json", show=show)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        first, second = (json.loads(line) for line in done.stdout.splitlines())
+        self.assertEqual([port["receive"]["packets_per_second"] for port in first["ports"]], [5, 2])
+        self.assertEqual(first["workers"][1]["frames_per_second"], 0)
+        self.assertIsNone(first["workers"][1]["cycles_per_frame"]["bridge"])
+        self.assertEqual(second["seconds"], 0)
+        self.assertEqual(second["ports"][0]["receive"]["packets_per_second"], 0)
+
+    def test_top_as_a_table(self):
+        done = self.top("--once")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        lines = done.stdout.splitlines()
+        self.assertEqual(lines[0].split()[0], "WORKER")
+        self.assertEqual(lines[1].split(),
+                         ["0", "-", "25.0%", "320", "64.0", "10.0", "1.0", "20.0", "0.0", "2", "0"])
+        self.assertEqual(len(lines), 3 + 1 + 20)
+        self.assertEqual(lines[4].split(),
+                         ["p19", "lab", "up", "1900", "76.0k", "3", "1", "0", "0"])
+        self.assertNotIn("\033", done.stdout)
+
+    def test_top_without_weftd_is_1(self):
+        done = self.run_weft("top")
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+
+    def test_top_on_a_terminal(self):
+        """Ten lines high: what has room, the busiest first. Both keys that end it give it back."""
+        for key in (b"q", b"\x03"):
+            ours, theirs = pty.openpty()
+            fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 10, 80, 0, 0))
+            before = termios.tcgetattr(theirs)
+            server = Showing(self.path, counters)
+            top = subprocess.Popen([WEFT, "--socket", self.path, "top", "-n", "0.1"],
+                                   stdin=theirs, stdout=theirs, stderr=theirs,
+                                   start_new_session=True, preexec_fn=lambda: fcntl.ioctl(
+                                       0, termios.TIOCSCTTY, 0))
+            text = b""
+            while text.count(b"and 16 more\r\n") < 2:
+                text += os.read(ours, 4096)
+            os.write(ours, key)
+            while not text.endswith(b"\033[?7h\033[?25h"):
+                text += os.read(ours, 4096)
+            self.assertEqual(top.wait(), 0)
+            self.assertEqual(termios.tcgetattr(theirs), before)
+            page = text.split(b"\033[H\033[J")[1].decode().splitlines()
+            self.assertEqual(len(page), 9)
+            self.assertEqual([line.split()[0] for line in page[4:8]], ["p19", "p18", "p17", "p16"])
+            server.close()
+            os.unlink(self.path)
+            os.close(ours)
+            os.close(theirs)
 
     def test_all_drop_reasons(self):
         done, server = self.ask("show", "drops", "--all", result=[])
@@ -217,6 +365,8 @@ class Weft(unittest.TestCase):
                 "file": "stdin", "text": "ports: {}\n"}})
             self.assertEqual(done.stdout, "- port a\n+ network n\n~ port b (vlan, queues)\n"
                                           "~ workers (poll)\n")
+            done, _ = self.ask(command, "--json", "-", result=changes, input="ports: {}\n")
+            self.assertEqual(json.loads(done.stdout), changes)
         self.assertEqual(self.run_weft("apply", "/nonexistent").returncode, 1)
 
     def test_qemu_args_can_be_split_by_a_shell(self):

@@ -7,19 +7,21 @@
 
 #include <cmocka.h>
 
+#include "tests/lib/stuck.h"
 #include "vhost-user/foreign_fd.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
+#include <time.h>
 #include <unistd.h>
 
 static bool is_open(int fd)
@@ -27,48 +29,11 @@ static bool is_open(int fd)
 	return fcntl(fd, F_GETFD) >= 0;
 }
 
-static void expect_notifier(int fd)
+static void close_and_wait(int fd)
 {
-	assert_true(fd >= 0);
-	assert_int_equal(foreign_fd_prepare_notifier(fd, NULL), 0);
-	assert_true((fcntl(fd, F_GETFL) & O_NONBLOCK) != 0);
-	foreign_fd_close(fd);
-	/* These never wait: closed at once. */
-	assert_false(is_open(fd));
-}
-
-static void expect_no_notifier(int fd)
-{
-	struct error error = { "" };
-
-	assert_true(fd >= 0);
-	assert_int_equal(foreign_fd_prepare_notifier(fd, &error), -EINVAL);
-	assert_non_null(strstr(error.text, "no eventfd, pipe or socket"));
-	assert_true(is_open(fd));
 	foreign_fd_close(fd);
 	while (is_open(fd))
 		sched_yield();
-}
-
-static void test_notifiers(void **state)
-{
-	int fds[2];
-
-	(void)state;
-	expect_notifier(eventfd(0, EFD_CLOEXEC));
-	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
-	expect_notifier(fds[0]);
-	expect_notifier(fds[1]);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-	expect_notifier(fds[0]);
-	expect_notifier(fds[1]);
-
-	expect_no_notifier(memfd_create("x", MFD_CLOEXEC));
-	expect_no_notifier(open("/dev/null", O_RDWR | O_CLOEXEC));
-	expect_no_notifier(open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-	expect_no_notifier(epoll_create1(EPOLL_CLOEXEC));
-	expect_no_notifier(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC));
-	assert_int_equal(foreign_fd_prepare_notifier(-1, NULL), -EINVAL);
 }
 
 static void test_memory(void **state)
@@ -92,34 +57,6 @@ static void test_memory(void **state)
 	foreign_fd_close(-1);
 }
 
-static void test_signal(void **state)
-{
-	uint64_t count = 0;
-	int fds[2], fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-
-	(void)state;
-	foreign_fd_signal(fd);
-	foreign_fd_signal(fd);
-	assert_int_equal(read(fd, &count, sizeof(count)), sizeof(count));
-	assert_int_equal(count, 2);
-	close(fd);
-	foreign_fd_signal(-1);
-
-	/* A pipe whose reader is gone: no SIGPIPE, now or pending. */
-	signal(SIGPIPE, SIG_DFL);
-	assert_int_equal(pipe2(fds, O_CLOEXEC | O_NONBLOCK), 0);
-	close(fds[0]);
-	foreign_fd_signal(fds[1]);
-	close(fds[1]);
-	/* A full pipe does not hold us up. */
-	assert_int_equal(pipe2(fds, O_CLOEXEC | O_NONBLOCK), 0);
-	while (write(fds[1], &count, sizeof(count)) > 0)
-		continue;
-	foreign_fd_signal(fds[1]);
-	close(fds[0]);
-	close(fds[1]);
-}
-
 /* Many that might wait, faster than they can be closed. */
 static void test_close_many(void **state)
 {
@@ -138,14 +75,56 @@ static void test_close_many(void **state)
 	}
 }
 
+/* Others are closed though one is not, and the number of those that wait has a bound. */
+static void test_close_stuck(void **state)
+{
+	struct stuck stuck[20];
+	int fds[2048], count = 0, first = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+	time_t second = time(NULL);
+
+	(void)state;
+	for (int i = 0; i < 20; i++)
+		stuck[i] = stuck_open();
+	close_and_wait(stuck[0].fd);
+	foreign_fd_close(first);
+	for (int nudges = 0; is_open(first); sched_yield()) {
+		if (time(NULL) == second)
+			continue;
+		second = time(NULL);
+		assert_true(++nudges < 30);
+		foreign_fd_close(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC));
+	}
+	assert_false(foreign_fd_overloaded());
+	for (int i = 1; i < 20; i++)
+		foreign_fd_close(stuck[i].fd);
+	while (!foreign_fd_overloaded()) {
+		assert_true(count < 2048);
+		fds[count] = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+		assert_true(fds[count] >= 0);
+		foreign_fd_close(fds[count++]);
+	}
+	for (int i = 0; i < 20; i++)
+		close(stuck[i].peer);
+	for (int i = 0; i < count; i++) {
+		while (is_open(fds[i]))
+			sched_yield();
+	}
+	assert_false(foreign_fd_overloaded());
+}
+
 int main(void)
 {
+	struct rlimit files;
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_notifiers),
 		cmocka_unit_test(test_memory),
-		cmocka_unit_test(test_signal),
 		cmocka_unit_test(test_close_many),
+		cmocka_unit_test(test_close_stuck),
 	};
 
+	if (getrlimit(RLIMIT_NOFILE, &files) != 0)
+		return 1;
+	files.rlim_cur = files.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &files) != 0)
+		return 1;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -301,6 +301,67 @@ static void test_drops_and_workers(void **state)
 	rig_close(&rig);
 }
 
+/* Guest A alone sends, burst after burst, until worker `id` has measured one. */
+static json_t *measured_worker(struct rig *rig, size_t id)
+{
+	struct traffic_frame frame = traffic_build(A, A, TRAFFIC_NO_TAG, 1, 60);
+
+	for (;;) {
+		json_t *array, *worker;
+
+		traffic_send(rig->a, &frame);
+		traffic_settle(rig->a);
+		array = show_workers(rig->fixture.vswitch);
+		worker = json_incref(json_array_get(array, id));
+		json_decref(array);
+		if (json_integer_value(at(worker, "cycles.frames")) > 1)
+			return worker;
+		json_decref(worker);
+	}
+}
+
+static double quotient(json_t *object, const char *dividend, const char *divisor)
+{
+	return (double)json_integer_value(at(object, dividend)) /
+	       (double)json_integer_value(at(object, divisor));
+}
+
+static void test_stages(void **state)
+{
+	static const char *const stages[] = { "receive", "bridge", "transmit", "done" };
+	json_t *worker, *array;
+	json_int_t sum = 0;
+	struct rig rig;
+
+	rig_open(&rig);
+	array = show_workers(rig.fixture.vswitch);
+	worker = json_array_get(array, 1); /* has seen no frame */
+	expect_number(worker, "frames", 0);
+	assert_true(json_is_null(at(worker, "frames_per_burst")));
+	for (size_t i = 0; i < sizeof(stages) / sizeof(stages[0]); i++) {
+		expect_number(at(worker, "cycles"), stages[i], 0);
+		assert_true(json_is_null(at(at(worker, "cycles_per_frame"), stages[i])));
+	}
+	json_decref(array);
+	worker = measured_worker(&rig, 0);
+	assert_true(json_real_value(at(worker, "frames_per_burst")) ==
+		    quotient(worker, "frames", "bursts"));
+	/* A sample: not every burst is measured, and none twice. */
+	assert_true(quotient(worker, "cycles.frames", "frames") < 0.5);
+	for (size_t i = 0; i < sizeof(stages) / sizeof(stages[0]); i++) {
+		json_int_t n = json_integer_value(at(at(worker, "cycles"), stages[i]));
+
+		sum += n;
+		assert_true(n > 0);
+		assert_true(json_real_value(at(at(worker, "cycles_per_frame"), stages[i])) ==
+			    (double)n / (double)json_integer_value(at(worker, "cycles.frames")));
+	}
+	assert_true(sum < json_integer_value(at(worker, "clock")));
+	assert_true(json_integer_value(at(worker, "clock_hz")) > 0);
+	json_decref(worker);
+	rig_close(&rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -308,6 +369,7 @@ int main(void)
 		cmocka_unit_test(test_port_down),
 		cmocka_unit_test(test_networks_and_macs),
 		cmocka_unit_test(test_drops_and_workers),
+		cmocka_unit_test(test_stages),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

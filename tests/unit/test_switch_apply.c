@@ -226,7 +226,7 @@ static void test_failed_open_is_undone(void **state)
 				 "  f: { network: new, vhost-user: @/taken }\n",
 				 &error),
 	    -EEXIST);
-	assert_non_null(strstr(error.text, "port 'f'"));
+	assert_non_null(strstr(error.text, "ports.f.vhost-user: "));
 	after = running(&two);
 	assert_string_equal(after, before);
 	free(before);
