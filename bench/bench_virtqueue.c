@@ -1,9 +1,11 @@
 /* What the two copies cost: frames from the ring of guest A to the ring of guest B, in one thread,
- * with no switch between. Prints cycles (time stamp counter) for each frame: from_guest, to_guest,
- * the return of A's chains, their sum, and apart from that what the two drivers' sides cost
- * (offering chains and taking used entries), which is not weft's.
+ * with no switch between; over split rings, packed ones, and packed ones with IN_ORDER. Prints
+ * cycles (time stamp counter) for each frame: from_guest, to_guest, the return of A's chains, their
+ * sum, and apart from that what the two drivers' sides cost (offering chains and taking used
+ * entries), which is not weft's.
  *
  *   bench_virtqueue [ROUNDS]     bursts for each line; default 20000 */
+#include "vhost-user/packed_journal.h"
 #include "vhost-user/virtqueue.h"
 
 #include <stdio.h>
@@ -20,6 +22,9 @@
 #define BUFFERS	  0x100000u   /* offset of the buffers */
 #define HEADER	  12u
 
+enum format { SPLIT, PACKED, PACKED_IN_ORDER, FORMAT_COUNT };
+static const char *const format_names[] = { "split", "packed", "in order" };
+
 enum layout { ONE_BUFFER, HEADER_APART, INDIRECT, LAYOUT_COUNT };
 static const char *const layout_names[] = { "one buffer", "header apart", "indirect" };
 
@@ -30,18 +35,29 @@ struct descriptor {
 	uint16_t next;
 };
 
+/* The same 16 bytes in a packed ring. */
+struct packed_slot {
+	uint64_t address;
+	uint32_t length;
+	uint16_t id;
+	uint16_t flags;
+};
+
 struct side {
 	struct virtqueue vq;
+	enum format format;
+	uint32_t chain; /* descriptors of a chain */
 	struct guest_memory *memory;
 	uint8_t *host;
 	struct descriptor *table;
 	uint16_t *available;
 	uint16_t *used;
-	uint16_t next_available;
+	uint16_t next_available; /* packed: slots, as many rounds as there are */
 	uint16_t next_used;
+	struct descriptor *templates; /* packed: what stands in each slot when it is available */
 };
 
-static void side_create(struct side *side, uint16_t index)
+static void side_create(struct side *side, uint16_t index, enum format format)
 {
 	struct guest_memory_region *region;
 
@@ -70,9 +86,32 @@ static void side_create(struct side *side, uint16_t index)
 				       .available = side->available,
 				       .used = side->used,
 				       .call_fd = -1 };
-	if (virtqueue_prepare(&side->vq) < 0)
+	side->format = format;
+	side->chain = 1;
+	if (format == SPLIT) {
+		if (virtqueue_prepare(&side->vq) < 0)
+			exit(1);
+		virtqueue_split_resume(&side->vq);
+		return;
+	}
+	side->available[0] = 0;
+	side->available[1] = 1;
+	side->vq.ops = &virtqueue_packed_ops;
+	side->vq.in_order = format == PACKED_IN_ORDER;
+	side->vq.journal = calloc(1, packed_journal_bytes(RING_SIZE));
+	side->templates = calloc(RING_SIZE, sizeof(*side->templates));
+	if (side->vq.journal == NULL || side->templates == NULL || virtqueue_prepare(&side->vq) < 0)
 		exit(1);
-	virtqueue_split_resume(&side->vq);
+	virtqueue_packed_resume(&side->vq, 1, VIRTQUEUE_PACKED_START);
+}
+
+static void side_destroy(struct side *side)
+{
+	virtqueue_release(&side->vq);
+	munmap(side->host, MEMORY);
+	free(side->templates);
+	free(side->vq.journal);
+	free(side->memory);
 }
 
 /* Chain i of the ring: descriptors 2i and 2i + 1 cannot both be had in a table of RING_SIZE, so a
@@ -104,8 +143,65 @@ static void side_fill(struct side *side, enum layout layout, uint32_t length, ui
 	}
 }
 
+/* Takes the split ring's table as the packed ring's templates, and clears the ring. */
+static void side_fill_packed(struct side *side, enum layout layout)
+{
+	side->chain = layout == HEADER_APART ? 2 : 1;
+	memcpy(side->templates, side->table, RING_SIZE * sizeof(*side->table));
+	memset(side->table, 0, RING_SIZE * sizeof(*side->table));
+}
+
+/* The flags of the first slot last; DPDK's and Linux' drivers do as much. */
+static void side_offer_packed(struct side *side, uint32_t count)
+{
+	struct packed_slot *ring = (struct packed_slot *)(void *)side->table;
+	uint16_t *first = &ring[side->next_available % RING_SIZE].flags, first_flags = 0;
+
+	for (uint32_t i = 0; i < count * side->chain; i++, side->next_available++) {
+		uint32_t place = side->next_available % RING_SIZE;
+		const struct descriptor *from = &side->templates[place];
+		uint16_t flags =
+		    from->flags | (side->next_available / RING_SIZE % 2 == 0 ? 0x80 : 0x8000);
+
+		ring[place].address = from->address;
+		ring[place].length = from->length;
+		ring[place].id = (uint16_t)place;
+		if (i == 0)
+			first_flags = flags;
+		else
+			ring[place].flags = flags;
+	}
+	__atomic_store_n(first, first_flags, __ATOMIC_RELEASE);
+}
+
+static void side_take_packed(struct side *side, uint32_t count)
+{
+	const struct packed_slot *ring = (const struct packed_slot *)(void *)side->table;
+	uint32_t sum = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		const struct packed_slot *slot = &ring[side->next_used % RING_SIZE];
+		uint16_t used = side->next_used / RING_SIZE % 2 == 0 ? 0x8080 : 0;
+
+		if ((__atomic_load_n(&slot->flags, __ATOMIC_ACQUIRE) & 0x8080) != used)
+			exit(1);
+		sum += slot->id + slot->length;
+		/* One for all. */
+		if (side->format == PACKED_IN_ORDER && side->vq.index == 1)
+			i = count;
+		side->next_used = (uint16_t)(side->next_used + side->chain);
+	}
+	if (side->format == PACKED_IN_ORDER && side->vq.index == 1)
+		side->next_used = side->next_available;
+	__asm__ volatile("" ::"r"(sum));
+}
+
 static void side_offer(struct side *side, uint32_t count, uint32_t step)
 {
+	if (side->format != SPLIT) {
+		side_offer_packed(side, count);
+		return;
+	}
 	for (uint32_t i = 0; i < count; i++, side->next_available++)
 		side->available[2 + side->next_available % RING_SIZE] =
 		    (uint16_t)(side->next_available * step % RING_SIZE);
@@ -117,6 +213,10 @@ static void side_take(struct side *side)
 	uint16_t index = __atomic_load_n(&side->used[1], __ATOMIC_ACQUIRE);
 	uint32_t sum = 0;
 
+	if (side->format != SPLIT) {
+		side_take_packed(side, BURST);
+		return;
+	}
 	for (; side->next_used != index; side->next_used++) {
 		uint32_t entry[2];
 
@@ -180,7 +280,7 @@ static bool run_burst(struct side *a, struct side *b, uint32_t step, struct burs
 	return sent == BURST;
 }
 
-static void measure(enum layout layout, uint32_t length, uint32_t rounds)
+static void measure(enum format format, enum layout layout, uint32_t length, uint32_t rounds)
 {
 	static struct side a, b;
 	struct burst *burst = burst_create();
@@ -191,10 +291,14 @@ static void measure(enum layout layout, uint32_t length, uint32_t rounds)
 	if (burst == NULL || counters == NULL)
 		exit(1);
 	memset(counters, 0, sizeof(*counters));
-	side_create(&a, 1);
-	side_create(&b, 0);
+	side_create(&a, 1, format);
+	side_create(&b, 0, format);
 	side_fill(&a, layout, HEADER + length, 0);
 	side_fill(&b, ONE_BUFFER, BUFFER, 2);
+	if (format != SPLIT) {
+		side_fill_packed(&a, layout);
+		side_fill_packed(&b, ONE_BUFFER);
+	}
 	side_offer(&b, RING_SIZE, 1);
 	for (int phase = 0; phase < PHASES; phase++) {
 		cycles[phase] = calloc(rounds, sizeof(*cycles[phase]));
@@ -215,16 +319,14 @@ static void measure(enum layout layout, uint32_t length, uint32_t rounds)
 		result[phase] = median(cycles[phase], rounds);
 		free(cycles[phase]);
 	}
-	printf("%-12s %5u bytes: %6.1f from_guest + %6.1f to_guest + %5.1f done = %6.1f cycles; "
-	       "drivers %5.1f\n",
-	       layout_names[layout], length, result[FROM_GUEST], result[TO_GUEST], result[DONE],
-	       result[FROM_GUEST] + result[TO_GUEST] + result[DONE], result[DRIVERS]);
-	virtqueue_release(&a.vq);
-	virtqueue_release(&b.vq);
-	munmap(a.host, MEMORY);
-	munmap(b.host, MEMORY);
-	free(a.memory);
-	free(b.memory);
+	printf(
+	    "%-8s %-12s %5u bytes: %6.1f from_guest + %6.1f to_guest + %5.1f done = %6.1f cycles; "
+	    "drivers %5.1f\n",
+	    format_names[format], layout_names[layout], length, result[FROM_GUEST],
+	    result[TO_GUEST], result[DONE], result[FROM_GUEST] + result[TO_GUEST] + result[DONE],
+	    result[DRIVERS]);
+	side_destroy(&a);
+	side_destroy(&b);
 	free(counters);
 	burst_destroy(burst);
 }
@@ -239,8 +341,11 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	for (int layout = 0; layout < LAYOUT_COUNT; layout++) {
-		for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++)
-			measure((enum layout)layout, lengths[i], rounds);
+		for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+			for (int format = 0; format < FORMAT_COUNT; format++)
+				measure((enum format)format, (enum layout)layout, lengths[i],
+					rounds);
+		}
 	}
 	return 0;
 }

@@ -52,8 +52,12 @@ int vhost_device_create(struct event_base *loop, const struct vhost_device_confi
 	device->log_fd = -1;
 	device->backend_fd = -1;
 	device->name = strdup(config->name);
+	device->path = strdup(config->path);
+	if (config->state_directory != NULL)
+		device->state_directory = strdup(config->state_directory);
 	device->rings = calloc(2u * config->queue_pairs, sizeof(device->rings[0]));
-	if (device->name == NULL || device->rings == NULL) {
+	if (device->name == NULL || device->path == NULL || device->rings == NULL ||
+	    (config->state_directory != NULL && device->state_directory == NULL)) {
 		rc = error_set(error, ENOMEM, "out of memory");
 		goto fail;
 	}
@@ -62,6 +66,7 @@ int vhost_device_create(struct event_base *loop, const struct vhost_device_confi
 		struct virtqueue *vq = &device->rings[i].vq;
 
 		vq->index = (uint16_t)i;
+		device->rings[i].position = VIRTQUEUE_PACKED_START;
 		vq->ops = &virtqueue_split_ops;
 		vq->kick_fd = -1;
 		vq->error_fd = -1;
@@ -88,7 +93,10 @@ void vhost_device_destroy(struct vhost_device *device)
 	vhost_socket_destroy(device->socket);
 	for (uint32_t i = 0; i < device->ring_count; i++)
 		virtqueue_release(&device->rings[i].vq);
+	ring_state_close(device->ring_state);
 	free(device->rings);
+	free(device->state_directory);
+	free(device->path);
 	free(device->name);
 	free(device);
 }

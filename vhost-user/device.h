@@ -29,6 +29,9 @@ struct vhost_device_config {
 	enum vhost_role role;
 	uint16_t queue_pairs; /* 1..VHOST_QUEUE_PAIRS_MAX; VIRTIO_NET_F_MQ is offered when > 1 */
 	uint16_t mtu;	      /* offered to the guest (VIRTIO_NET_F_MTU); 0: not offered */
+	/* Where packed rings leave their position for the next weftd (ring_state.h); NULL: nowhere.
+	 * Copied. */
+	const char *state_directory;
 };
 
 struct vhost_device_callbacks {

@@ -7,6 +7,7 @@
 #include "vhost-user/device.h"
 #include "vhost-user/feature_bits.h"
 #include "vhost-user/protocol.h"
+#include "vhost-user/ring_state.h"
 #include "vhost-user/socket.h"
 
 #include <stdbool.h>
@@ -25,10 +26,11 @@ struct ring {
 	uint32_t size; /* SET_VRING_NUM; 0: unknown */
 	bool addressed;
 	struct vhost_ring_address address; /* SET_VRING_ADDR, as given */
+	uint16_t position;		   /* packed: where to start unless the journal knows */
 	bool kicked;			   /* started by SET_VRING_KICK */
 	bool has_run;			   /* since then */
 	enum ring_enable enable;
-	bool unmapped_reported;
+	bool failure_reported; /* why it does not start */
 };
 
 /* What was negotiated on this connection. */
@@ -45,6 +47,8 @@ struct session {
 
 struct vhost_device {
 	char *name;
+	char *path;	       /* of the socket */
+	char *state_directory; /* NULL: none */
 	uint16_t queue_pairs;
 	uint16_t mtu_offered;
 	struct event_base *loop;
@@ -60,6 +64,7 @@ struct vhost_device {
 	int backend_fd;
 	uint32_t ring_count;
 	struct ring *rings;
+	struct ring_state *ring_state; /* NULL before the first packed ring */
 	bool link;
 
 	uint16_t mtu; /* NET_SET_MTU */
@@ -75,6 +80,11 @@ struct vhost_device {
 static inline bool session_has(const struct session *session, enum vhost_protocol_feature feature)
 {
 	return (session->protocol_features & VHOST_BIT(feature)) != 0;
+}
+
+static inline bool session_is_packed(const struct session *session)
+{
+	return (session->features & VHOST_BIT(VHOST_F_RING_PACKED)) != 0;
 }
 
 /* Notes an error of the frontend's or the guest's: for `show`, and a log line with the port's name

@@ -51,8 +51,8 @@ static const struct {
 	[VHOST_F_PROTOCOL_FEATURES] = { "protocol_features", ALWAYS },
 	[VHOST_F_VERSION_1] = { "version_1", ALWAYS },
 	[33] = { "access_platform", NEVER },
-	[34] = { "ring_packed", NEVER },
-	[35] = { "in_order", NEVER },
+	[VHOST_F_RING_PACKED] = { "ring_packed", ALWAYS },
+	[VHOST_F_IN_ORDER] = { "in_order", ALWAYS },
 	[36] = { "order_platform", NEVER },
 	[38] = { "notification_data", NEVER },
 	[40] = { "ring_reset", NEVER },
@@ -155,6 +155,9 @@ void vhost_features_apply(uint64_t negotiated, struct virtqueue *vq)
 	vq->mergeable = (negotiated & VHOST_BIT(VHOST_F_MRG_RXBUF)) != 0;
 	vq->indirect = (negotiated & VHOST_BIT(VHOST_F_INDIRECT_DESC)) != 0;
 	vq->event_idx = (negotiated & VHOST_BIT(VHOST_F_EVENT_IDX)) != 0;
+	vq->in_order = (negotiated & VHOST_BIT(VHOST_F_IN_ORDER)) != 0;
+	vq->ops = (negotiated & VHOST_BIT(VHOST_F_RING_PACKED)) != 0 ? &virtqueue_packed_ops
+								     : &virtqueue_split_ops;
 	/* Virtio 1.2, 5.1.6.1: legacy drivers have num_buffers only with mergeable buffers. */
 	vq->header_size = VNET_HEADER_LEGACY;
 	if (vq->mergeable || (negotiated & VHOST_BIT(VHOST_F_VERSION_1)) != 0)

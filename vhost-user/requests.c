@@ -96,6 +96,8 @@ VHOST_HANDLER(reset_device)
 	(void)message;
 	(void)error;
 	rings_reset(device);
+	for (uint32_t i = 0; i < device->ring_count; i++)
+		virtqueue_packed_forget(&device->rings[i].vq);
 	dirty_log_close(device->log);
 	device->log = NULL;
 	device->session.features = 0;

@@ -60,9 +60,12 @@ VHOST_HANDLER(set_vring_num)
 	struct ring *ring = state_ring(device, message);
 	uint32_t size = message->payload.state.number;
 
-	if (size == 0 || size > VIRTQUEUE_SIZE_MAX || (size & (size - 1)) != 0)
+	/* Virtio 1.2, 2.7 and 2.8.10.1. */
+	if (size == 0 || size > VIRTQUEUE_SIZE_MAX ||
+	    (!session_is_packed(&device->session) && (size & (size - 1)) != 0))
 		return error_set(error, EINVAL,
-				 "queue %u: a size of %u, powers of two from 1 to %u are allowed",
+				 "queue %u: a size of %u, powers of two from 1 to %u are allowed "
+				 "(of a packed ring, any number)",
 				 ring->vq.index, size, VIRTQUEUE_SIZE_MAX);
 	ring_set_up(ring);
 	ring->size = size;
@@ -73,10 +76,12 @@ VHOST_HANDLER(set_vring_addr)
 {
 	const struct vhost_ring_address *address = &message->payload.address;
 	struct ring *ring = &device->rings[address->index];
+	uint64_t align = session_is_packed(&device->session) ? 4 : 2;
 	struct ring_parts parts;
 
 	ring->addressed = false;
-	if (address->descriptors % 16 != 0 || address->available % 2 != 0 || address->used % 4 != 0)
+	if (address->descriptors % 16 != 0 || address->available % align != 0 ||
+	    address->used % 4 != 0)
 		return error_set(error, EINVAL, "queue %u: misaligned", ring->vq.index);
 	if ((address->flags & ~VHOST_VRING_FLAG_LOG) != 0)
 		return error_set(error, EINVAL, "queue %u: unknown flags 0x%x", ring->vq.index,
@@ -86,17 +91,30 @@ VHOST_HANDLER(set_vring_addr)
 		return error_set(error, EINVAL, "queue %u lies in no memory region",
 				 ring->vq.index);
 	ring->addressed = true;
-	ring->unmapped_reported = false;
+	ring->failure_reported = false;
 	return 0;
 }
 
+/* The position of a packed ring, with its wrap counter (vhost-user, "Vring state"). QEMU says it
+ * twice, the upper half being of the used descriptors: what lies between was never returned, so
+ * that is where to go on. DPDK's virtio-user says it once, User Mode Linux not at all. */
+static uint16_t packed_position(const struct session *session, uint32_t base)
+{
+	if (base == 0 && session->frontend == VHOST_FRONTEND_DRIVER)
+		return VIRTQUEUE_PACKED_START;
+	return (uint16_t)(base > UINT16_MAX ? base >> 16 : base);
+}
+
 /* The position is the one before the ring first runs; then it comes from guest memory
- * (virtqueue_split_resume). */
+ * (virtqueue_split_resume) or the journal (virtqueue_packed_resume). */
 VHOST_HANDLER(set_vring_base)
 {
 	struct ring *ring = state_ring(device, message);
 	uint32_t base = message->payload.state.number;
 
+	ring->failure_reported = false;
+	if (session_is_packed(&device->session))
+		ring->position = base = packed_position(&device->session, base);
 	if (base > UINT16_MAX)
 		return error_set(error, EINVAL, "queue %u: a position of %u", ring->vq.index, base);
 	ring_set_up(ring);
@@ -105,7 +123,7 @@ VHOST_HANDLER(set_vring_base)
 	return 0;
 }
 
-/* Stops the ring. */
+/* Stops the ring. From now on the frontend knows where it stands. */
 VHOST_HANDLER(get_vring_base)
 {
 	struct ring *ring = state_ring(device, message);
@@ -114,6 +132,11 @@ VHOST_HANDLER(get_vring_base)
 	ring->kicked = false;
 	message->payload.state.number = ring->vq.last_available;
 	message->header.size = sizeof(message->payload.state);
+	if (session_is_packed(&device->session)) {
+		message->payload.state.number |= (uint32_t)ring->vq.last_used << 16;
+		ring->position = ring->vq.last_used;
+		virtqueue_packed_forget(&ring->vq);
+	}
 	return 0;
 }
 

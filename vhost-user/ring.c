@@ -19,17 +19,21 @@ bool ring_locate(const struct vhost_device *device, const struct ring *ring,
 {
 	const struct vhost_ring_address *address = &ring->address;
 	uint64_t size = ring->size;
-	/* Virtio 1.2, 2.7: both rings end with an event field when that is negotiated. */
+	/* Virtio 1.2, 2.8: two event areas instead of rings. */
+	bool packed = session_is_packed(&device->session);
+	uint64_t align = packed ? 4 : 2;
+	/* 2.7: both rings end with an event field when that is negotiated. */
 	uint64_t event = (device->session.features & VHOST_BIT(VHOST_F_EVENT_IDX)) != 0 ? 2 : 0;
 
 	parts->descriptors = guest_memory_at_user(device->memory, address->descriptors, 16 * size);
-	parts->available =
-	    guest_memory_at_user(device->memory, address->available, 4 + 2 * size + event);
-	parts->used = guest_memory_at_user(device->memory, address->used, 4 + 8 * size + event);
+	parts->available = guest_memory_at_user(device->memory, address->available,
+						packed ? 4 : 4 + 2 * size + event);
+	parts->used =
+	    guest_memory_at_user(device->memory, address->used, packed ? 4 : 4 + 8 * size + event);
 	/* The frontend's addresses are aligned, but its file offsets may not be. */
 	return parts->descriptors != NULL && parts->available != NULL && parts->used != NULL &&
-	       (uintptr_t)parts->descriptors % 16 == 0 && (uintptr_t)parts->available % 2 == 0 &&
-	       (uintptr_t)parts->used % 4 == 0;
+	       (uintptr_t)parts->descriptors % 16 == 0 &&
+	       (uintptr_t)parts->available % align == 0 && (uintptr_t)parts->used % 4 == 0;
 }
 
 void rings_stop(struct vhost_device *device, uint32_t first, uint32_t count)
@@ -87,11 +91,12 @@ void rings_reset(struct vhost_device *device)
 		ring->kicked = false;
 		ring->has_run = false;
 		ring->enable = RING_ENABLE_UNSAID;
-		ring->unmapped_reported = false;
+		ring->failure_reported = false;
 		ring->vq.memory = NULL;
 		ring->vq.log = NULL;
 		ring->vq.last_available = 0;
 		ring->vq.last_used = 0;
+		ring->position = VIRTQUEUE_PACKED_START;
 		ring_clear_fault(ring);
 	}
 }
@@ -134,6 +139,7 @@ void rings_check_faults(struct vhost_device *device)
 {
 	static const char *const texts[] = {
 		[VIRTQUEUE_FAULT_INDEX] = "the guest offers more entries than the ring has",
+		[VIRTQUEUE_FAULT_CHAIN] = "the guest offers a chain without an end",
 		[VIRTQUEUE_FAULT_MEMORY] = "its memory is gone",
 	};
 
@@ -185,27 +191,51 @@ static bool ring_can_run(const struct vhost_device *device, const struct ring *r
 	       ring_is_enabled(device, ring) && atomic_load(&ring->vq.fault) == VIRTQUEUE_OK;
 }
 
+/* Finds the ring and the memory it needs; the reason when it cannot start as it is. */
+static const char *ring_prepare(struct vhost_device *device, struct ring *ring,
+				struct ring_parts *parts)
+{
+	bool packed = session_is_packed(&device->session);
+	struct virtqueue *vq = &ring->vq;
+
+	vq->size = (uint16_t)ring->size;
+	vhost_features_apply(device->session.features, vq);
+	if (!packed && (ring->size & (ring->size - 1)) != 0)
+		return "has a size that is no power of two";
+	if (packed && (ring->position & (uint16_t)~VIRTQUEUE_PACKED_START) >= ring->size)
+		return "starts outside the ring";
+	if (!ring_locate(device, ring, parts))
+		return "lies in no memory region";
+	if (packed) {
+		if (device->ring_state == NULL &&
+		    ring_state_open(device->state_directory, device->path, device->name,
+				    device->ring_count, &device->ring_state) != 0)
+			return "has no memory";
+		vq->journal = ring_state_journal(device->ring_state, vq->index, vq->size);
+		if (vq->journal == NULL)
+			return "has no memory";
+	}
+	return virtqueue_prepare(vq) != 0 ? "has no memory" : NULL;
+}
+
 static void ring_start(struct vhost_device *device, struct ring *ring)
 {
 	uint64_t features = device->session.features;
 	struct virtqueue *vq = &ring->vq;
 	struct ring_parts parts;
+	const char *failure = ring_prepare(device, ring, &parts);
 	char text[96];
 
-	vq->size = (uint16_t)ring->size;
-	if (!ring_locate(device, ring, &parts) || virtqueue_prepare(vq) != 0) {
-		/* It starts when memory comes that holds it. */
-		if (!ring->unmapped_reported) {
-			snprintf(text, sizeof(text), "queue %u lies in no memory region",
-				 vq->index);
+	if (failure != NULL) {
+		/* It starts when what is missing comes. */
+		if (!ring->failure_reported) {
+			snprintf(text, sizeof(text), "queue %u %s", vq->index, failure);
 			device_note_error(device, text);
 		}
-		ring->unmapped_reported = true;
+		ring->failure_reported = true;
 		return;
 	}
-	ring->unmapped_reported = false;
-	vhost_features_apply(features, vq);
-	vq->ops = &virtqueue_split_ops;
+	ring->failure_reported = false;
 	vq->memory = device->memory;
 	vq->log = (features & VHOST_BIT(VHOST_F_LOG_ALL)) != 0 ? device->log : NULL;
 	vq->log_used = (ring->address.flags & VHOST_VRING_FLAG_LOG) != 0;
@@ -213,7 +243,14 @@ static void ring_start(struct vhost_device *device, struct ring *ring)
 	vq->descriptors = parts.descriptors;
 	vq->available = parts.available;
 	vq->used = parts.used;
-	virtqueue_split_resume(vq);
+	if (session_is_packed(&device->session)) {
+		/* It lies in a region: ring_locate() found it. */
+		guest_memory_guest_address(vq->memory, vq->descriptors,
+					   &vq->log_descriptors_address);
+		virtqueue_packed_resume(vq, ring->address.descriptors, ring->position);
+	} else {
+		virtqueue_split_resume(vq);
+	}
 	ring->has_run = true;
 	/* An interrupt may have been lost with whoever served this ring before. */
 	virtqueue_call(vq);

@@ -4,7 +4,7 @@
 
 #include "vhost-user/device_state.h"
 
-/* Host addresses. */
+/* Host addresses; of a packed ring: the descriptors, the driver's event area, the device's. */
 struct ring_parts {
 	void *descriptors;
 	void *available;

@@ -10,6 +10,8 @@
 int virtqueue_prepare(struct virtqueue *vq)
 {
 	virtqueue_release(vq);
+	if (vq->ops == &virtqueue_packed_ops)
+		return 0;
 	vq->pending_heads = calloc(vq->size, sizeof(*vq->pending_heads));
 	return vq->pending_heads == NULL ? -ENOMEM : 0;
 }

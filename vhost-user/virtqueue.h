@@ -1,5 +1,5 @@
-/* One virtqueue of a guest, behind one interface for split (and, later, packed) rings:
- * virtio 1.2, 2.7.
+/* One virtqueue of a guest, behind one interface for split and packed rings: virtio 1.2, 2.7 and
+ * 2.8.
  *
  * Life: control fills the struct while the queue is stopped, sets `running`, and from then on
  * exactly one worker at a time uses it (from-guest queues: the worker that polls it; to-guest
@@ -21,18 +21,21 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define VIRTQUEUE_SIZE_MAX 32768u
+#define VIRTQUEUE_SIZE_MAX     32768u
+#define VIRTQUEUE_PACKED_START 0x8000u /* a new packed ring: slot 0, wrap counter 1 (bit 15) */
 
 /* A broken ring stops its queue; the reason is shown and reported through the error fd. */
 enum virtqueue_fault {
 	VIRTQUEUE_OK = 0,
 	VIRTQUEUE_FAULT_INDEX,	/* more new entries than the ring has */
+	VIRTQUEUE_FAULT_CHAIN,	/* a chain without an end (packed) */
 	VIRTQUEUE_FAULT_MEMORY, /* memory taken away under us */
 };
 
 struct virtqueue;
+struct packed_journal;
 
-/* The ring format's part; virtqueue_split_ops is the first row. */
+/* The ring format's part. */
 struct virtqueue_ops {
 	uint32_t (*from_guest)(struct virtqueue *vq, struct burst *burst,
 			       struct port_counters *counters);
@@ -43,7 +46,7 @@ struct virtqueue_ops {
 	void (*disarm)(struct virtqueue *vq);
 	void (*flush)(struct virtqueue *vq);
 };
-extern const struct virtqueue_ops virtqueue_split_ops;
+extern const struct virtqueue_ops virtqueue_split_ops, virtqueue_packed_ops;
 
 struct virtqueue {
 	/* Control writes while stopped; worker reads. */
@@ -54,6 +57,7 @@ struct virtqueue {
 	uint16_t header_size;  /* VNET_HEADER_LEGACY or VNET_HEADER_SIZE */
 	bool event_idx;
 	bool indirect;
+	bool in_order;		      /* IN_ORDER: a batch may be returned by its last chain */
 	bool mergeable;		      /* MRG_RXBUF */
 	uint32_t offloads_from_guest; /* enum offload the guest may ask for (CSUM, HOST_*) */
 	uint32_t offloads_to_guest;   /* enum offload it can take (GUEST_*) */
@@ -63,7 +67,8 @@ struct virtqueue {
 	bool log_used;	       /* VHOST_VRING_F_LOG: used ring too */
 	uint64_t
 	    log_used_address; /* guest physical, for the log only; may lie outside every region */
-	void *descriptors;    /* host addresses of the three parts */
+	uint64_t log_descriptors_address; /* packed: guest physical address of the ring */
+	void *descriptors;		  /* host addresses of the three parts */
 	void *available;
 	void *used;
 	int kick_fd;	     /* guest -> us; -1: none (poll) */
@@ -72,6 +77,7 @@ struct virtqueue {
 	int error_fd;
 
 	/* The user's while running; control's while stopped. */
+	/* Split: free-running indices. Packed: slot, and the wrap counter in bit 15. */
 	uint16_t last_available; /* next entry of the available ring we will look at */
 	uint16_t last_used;	 /* next entry of the used ring we will fill */
 	uint16_t signalled_used; /* used index at the last call (event index) */
@@ -83,8 +89,8 @@ struct virtqueue {
 	_Atomic uint64_t kicks; /* statistics: wake-ups by the guest, and calls we made */
 	_Atomic uint64_t calls;
 	_Atomic uint64_t call_failures; /* call fd full or broken */
-	uint32_t *pending_lengths;	/* unused by split */
-	uint16_t *pending_heads;	/* size entries: heads of the pending chains, in order */
+	uint16_t *pending_heads; /* split; size entries: heads of the pending chains, in order */
+	struct packed_journal *journal; /* packed; of size entries; the owner's, not the queue's */
 	_Atomic bool fault_reported;	/* control's */
 };
 
@@ -136,8 +142,9 @@ static inline void virtqueue_flush(struct virtqueue *vq)
 	vq->ops->flush(vq);
 }
 
-/* Control, queue stopped, before `running` is set: allocates what a queue of vq->size entries needs
- * while it runs (pending_heads); what an earlier start left is freed first. 0 or -ENOMEM. */
+/* Control, queue stopped, ops set, before `running` is set: allocates what a queue of vq->size
+ * entries needs while it runs (pending_heads); what an earlier start left is freed first. 0 or
+ * -ENOMEM. A packed queue's journal must be set. */
 int virtqueue_prepare(struct virtqueue *vq);
 
 /* Control, queue stopped and flushed: frees it. Harmless on a queue never prepared. */
@@ -148,6 +155,16 @@ void virtqueue_release(struct virtqueue *vq);
  * after a crash of ours too). Forgets an earlier fault, and tells the guest not to kick: a queue
  * starts polled. Ring addresses, size, event_idx and log are set. Returns the index. */
 uint16_t virtqueue_split_resume(struct virtqueue *vq);
+
+/* The same for a packed ring, whose position is in its journal when that tells of this very ring
+ * (`address`: what the frontend calls its descriptors); a batch that had not become visible to the
+ * guest then does. Else the journal begins anew at `base`, whose slot is in the ring. Returns the
+ * position. */
+uint16_t virtqueue_packed_resume(struct virtqueue *vq, uint64_t address, uint16_t base);
+
+/* Control, packed queue stopped: from now on somebody else knows its position; the next start is at
+ * its base. */
+void virtqueue_packed_forget(struct virtqueue *vq);
 
 /* Signals call_fd once, without ever waiting. Worker or control. */
 void virtqueue_call(struct virtqueue *vq);

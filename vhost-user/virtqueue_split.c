@@ -118,8 +118,12 @@ static void split_from_guest_done(struct virtqueue *vq)
 
 	if (vq->pending == 0)
 		return;
-	for (uint32_t i = 0; i < vq->pending; i++)
-		split_used_put(vq, position++, vq->pending_heads[i], 0);
+	/* 2.7.9: the batch's first entry, with the head of the last chain, stands for all. */
+	if (vq->in_order)
+		split_used_put(vq, position, vq->pending_heads[vq->pending - 1], 0);
+	for (uint32_t i = 0; i < vq->pending && !vq->in_order; i++)
+		split_used_put(vq, (uint16_t)(position + i), vq->pending_heads[i], 0);
+	position = (uint16_t)(position + vq->pending);
 	vq->pending = 0;
 	split_used_publish(vq, position);
 }

@@ -21,6 +21,10 @@ struct vswitch;
  * and must be ours. The command `weft` finds the same place by itself. 0 or -errno. */
 int api_default_path(char path[CONFIG_SOCKET_MAX + 1], struct error *error);
 
+/* Where ports keep what the next weftd should find: "state" in the same directory, which is made.
+ * The caller's to free; NULL when there is no such place. */
+char *api_state_directory(void);
+
 /* Listens on `path` (its directory is made, 0755, if only the last part is missing); a stale socket
  * is replaced, a live one or a plain file refused. */
 int api_create(struct event_base *loop, struct vswitch *vswitch, const char *path, struct api **out,

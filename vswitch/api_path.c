@@ -2,6 +2,8 @@
  * without pushing out somebody who still uses it (api.h). Control thread, at start. */
 #include "vswitch/api_internal.h"
 
+#include "base/log.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,27 +32,54 @@ static int make_private_directory(const char *path, struct error *error)
 	return 0;
 }
 
-int api_default_path(char path[CONFIG_SOCKET_MAX + 1], struct error *error)
+/* Where files live that go with the machine's or the session's run. */
+static int runtime_directory(char path[CONFIG_SOCKET_MAX + 1], struct error *error)
 {
 	const char *runtime = getenv("XDG_RUNTIME_DIR");
-	int n, rc;
+	int n;
 
 	if (geteuid() == 0) {
-		n = snprintf(path, CONFIG_SOCKET_MAX + 1, "/run/weft/weftd.sock");
+		n = snprintf(path, CONFIG_SOCKET_MAX + 1, "/run/weft");
 	} else if (runtime != NULL && runtime[0] == '/') {
-		n = snprintf(path, CONFIG_SOCKET_MAX + 1, "%s/weft/weftd.sock", runtime);
+		n = snprintf(path, CONFIG_SOCKET_MAX + 1, "%s/weft", runtime);
 	} else {
 		snprintf(path, CONFIG_SOCKET_MAX + 1, "/tmp/weft-%u", (unsigned)geteuid());
-		rc = make_private_directory(path, error);
-		if (rc < 0)
-			return rc;
-		n = snprintf(path, CONFIG_SOCKET_MAX + 1, "/tmp/weft-%u/weftd.sock",
-			     (unsigned)geteuid());
+		return make_private_directory(path, error);
 	}
 	if (n < 0 || (unsigned)n > CONFIG_SOCKET_MAX)
 		return error_set(error, ENAMETOOLONG,
 				 "XDG_RUNTIME_DIR is too long for the path of a socket");
 	return 0;
+}
+
+int api_default_path(char path[CONFIG_SOCKET_MAX + 1], struct error *error)
+{
+	char directory[CONFIG_SOCKET_MAX + 1];
+	int n, rc = runtime_directory(directory, error);
+
+	if (rc < 0)
+		return rc;
+	n = snprintf(path, CONFIG_SOCKET_MAX + 1, "%s/weftd.sock", directory);
+	if (n < 0 || (unsigned)n > CONFIG_SOCKET_MAX)
+		return error_set(error, ENAMETOOLONG,
+				 "XDG_RUNTIME_DIR is too long for the path of a socket");
+	return 0;
+}
+
+char *api_state_directory(void)
+{
+	char directory[CONFIG_SOCKET_MAX + 1];
+	struct error error;
+	char *path;
+
+	if (runtime_directory(directory, &error) < 0) {
+		log_warning("%s; packed rings will not outlive weftd", error.text);
+		return NULL;
+	}
+	/* If it cannot be made, whoever needs a file there says so. */
+	if (mkdir(directory, 0755) < 0 && errno != EEXIST)
+		log_debug("%s: cannot make it: %s", directory, strerror(errno));
+	return asprintf(&path, "%s/state", directory) < 0 ? NULL : path;
 }
 
 /* Makes the last directory of the path, if only that is missing. */

@@ -169,6 +169,7 @@ static int daemon_open(struct daemon *daemon, const struct config *config, struc
 			error_prefix(error, "%s:%u: ", daemon->config_file, config->workers_line);
 		return result;
 	}
+	daemon->vswitch->state_directory = api_state_directory();
 	/* The API first: a second weftd is refused before it touches a port of the first. */
 	if (config->api_socket[0] != '\0') {
 		memcpy(daemon->socket, config->api_socket, sizeof(daemon->socket));

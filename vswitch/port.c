@@ -216,3 +216,8 @@ void port_get_totals(const struct port *port, uint32_t worker_count, struct port
 #undef SUM
 	}
 }
+
+const char *port_state_directory(const struct port *port)
+{
+	return port->vswitch->state_directory;
+}

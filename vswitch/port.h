@@ -137,6 +137,9 @@ void port_set_link(struct port *port, bool up);
  * announcement into the network. */
 void port_announce(struct port *port, struct mac mac);
 
+/* Where it may keep what the next weftd should find; NULL: nowhere. */
+const char *port_state_directory(const struct port *port);
+
 /* Waits until no worker uses what was unpublished before the call. */
 void port_grace_period(struct port *port);
 

@@ -76,6 +76,7 @@ static int vhost_user_open(struct port *port, struct event_base *loop, struct er
 		.role = options->role,
 		.queue_pairs = options->queues,
 		.mtu = options->mtu,
+		.state_directory = port_state_directory(port),
 	};
 	struct vhost_device *device;
 	int result = port_set_queues(port, options->queues, options->queues);
@@ -161,6 +162,7 @@ static const char *queue_state(const struct virtqueue *vq)
 	static const char *const faults[] = {
 		[VIRTQUEUE_OK] = "running",
 		[VIRTQUEUE_FAULT_INDEX] = "broken: available index out of range",
+		[VIRTQUEUE_FAULT_CHAIN] = "broken: chain without an end",
 		[VIRTQUEUE_FAULT_MEMORY] = "broken: guest memory gone",
 	};
 
@@ -169,26 +171,38 @@ static const char *queue_state(const struct virtqueue *vq)
 	return faults[atomic_load_explicit(&vq->fault, memory_order_relaxed)];
 }
 
+/* A position for people: of a packed ring without its wrap counter (virtio 1.2, 2.8.1), which they
+ * see apart. */
+static json_t *show_position(const struct virtqueue *vq, uint16_t position)
+{
+	return json_integer(vq->ops == &virtqueue_packed_ops ? position & 0x7fff : position);
+}
+
 static json_t *show_queue(const struct virtqueue *vq)
 {
 	bool running = atomic_load_explicit(&vq->running, memory_order_relaxed);
+	bool packed = vq->ops == &virtqueue_packed_ops;
+	uint16_t available = peek(&vq->last_available);
 	json_t *object = json_object();
 
 	json_object_set_new(object, "index", json_integer(vq->index));
 	json_object_set_new(object, "direction",
 			    json_string((vq->index & 1) ? "from_guest" : "to_guest"));
 	json_object_set_new(object, "state", json_string(queue_state(vq)));
+	json_object_set_new(object, "format", json_string(packed ? "packed" : "split"));
 	json_object_set_new(object, "size", json_integer(vq->size));
-	json_object_set_new(object, "last_available", json_integer(peek(&vq->last_available)));
-	json_object_set_new(object, "last_used", json_integer(peek(&vq->last_used)));
+	json_object_set_new(object, "last_available", show_position(vq, available));
+	json_object_set_new(object, "last_used", show_position(vq, peek(&vq->last_used)));
+	json_object_set_new(object, "wrap", packed ? json_integer(available >> 15) : json_null());
 	/* The guest's own words: index fields at offset 2 of both rings (virtio 1.2, 2.7.6, 2.7.8).
-	 */
+	 * A packed ring has none. */
 	json_object_set_new(object, "available",
-			    running ? json_integer(peek((const uint16_t *)vq->available + 1))
-				    : json_null());
+			    running && !packed
+				? json_integer(peek((const uint16_t *)vq->available + 1))
+				: json_null());
 	json_object_set_new(object, "used",
-			    running ? json_integer(peek((const uint16_t *)vq->used + 1))
-				    : json_null());
+			    running && !packed ? json_integer(peek((const uint16_t *)vq->used + 1))
+					       : json_null());
 #define NUMBER(field)                                                                              \
 	json_object_set_new(                                                                       \
 	    object, #field,                                                                        \

@@ -165,6 +165,7 @@ void vswitch_destroy(struct vswitch *vswitch)
 	config_clear(&vswitch->config);
 	rcu_destroy(vswitch->rcu);
 	free(vswitch->workers);
+	free(vswitch->state_directory);
 	free(vswitch);
 }
 

@@ -27,7 +27,9 @@ struct network {
 struct vswitch {
 	struct event_base *loop;
 	struct rcu *rcu;
-	struct config config;			    /* what runs */
+	struct config config;  /* what runs */
+	char *state_directory; /* for what ports leave to the next weftd; NULL: nowhere. Freed by
+				* vswitch_destroy() */
 	struct network *networks[CONFIG_PORTS_MAX]; /* NULL: free slot */
 	struct port *ports[CONFIG_PORTS_MAX];
 	uint16_t port_limit; /* slots in use are below this */

@@ -186,15 +186,22 @@ def test_two_user_mode_linux_guests(lab):
 
 
 @pytest.mark.sanitizer
-def test_three_frontends_on_one_switch(lab):
-    """QEMU, User Mode Linux and DPDK's virtio-user, which answers pings for 10.9.0.3."""
+@pytest.mark.parametrize("ring, card, virtio_user", [
+    ("split", "packed=off", "packed_vq=0,in_order=0"), ("in_order", "packed=off", "packed_vq=0,in_order=1"),
+    ("packed", "packed=on", "packed_vq=1,in_order=0"), ("packed_in_order", "packed=on", "packed_vq=1,in_order=1")])
+def test_three_frontends_on_one_switch(lab, ring, card, virtio_user):
+    """QEMU, User Mode Linux (always packed) and DPDK's virtio-user, which answers pings for 10.9.0.3."""
     switch = lab.switch(lab.isolated("vm1", "uml1", "dpdk"))
-    qemu, uml = lab.qemu("vm1", 1), lab.uml("uml1", 2)
-    lab.testpmd("dpdk", 3, "--forward-mode=icmpecho", "--auto-start")
+    qemu, uml = lab.qemu("vm1", 1, device=card), lab.uml("uml1", 2)
+    lab.testpmd("dpdk", 3, "--forward-mode=icmpecho", "--auto-start", device=virtio_user)
+    wait_until(lambda: all(port["link"] == "up" for port in switch.show("ports")), what="all links")
+    packed = "packed" if ring.startswith("packed") else "split"
+    for port, expected in (("vm1", packed), ("dpdk", packed), ("uml1", "packed")):
+        assert {queue["format"] for queue in switch.port(port)["queues"]} == {expected}
+    assert ("in_order" in switch.port("dpdk")["features"]) == ring.endswith("in_order")
     # In this mode testpmd answers every ARP request, so the two real hosts must not ask for each other.
     qemu.run(f"arp -s {address(2)} {mac(2)}")
     uml.run(f"arp -s {address(1)} {mac(1)}")
-    wait_until(lambda: all(port["link"] == "up" for port in switch.show("ports")), what="all links")
     # testpmd answers every echo request that reaches it, so none may be flooded: both MACs are learned first.
     qemu.run(f"ping -c 1 {address(2)} || true")
     assert_pings(qemu, address(2))

@@ -6,12 +6,13 @@ from process import wait_until
 
 
 @pytest.mark.sanitizer
-def test_guest_migrates_under_ping(lab):
+@pytest.mark.parametrize("card", ["packed=off", "packed=on"])
+def test_guest_migrates_under_ping(lab, card):
     """vm1 moves from port "source" to port "target" while vm2 pings it and it writes to its memory."""
     switch = lab.switch(lab.isolated("source", "target", "vm2"))
-    moving, other = lab.qemu("source", 1), lab.qemu("vm2", 2)
+    moving, other = lab.qemu("source", 1, device=card), lab.qemu("vm2", 2)
     channel = f"unix:{lab.directory}/migration"
-    target = lab.qemu("target", 1, incoming=channel, wait=False)
+    target = lab.qemu("target", 1, device=card, incoming=channel, wait=False)
     ping = other.spawn(f"ping -c 100 -i 0.1 {address(1)}")
     other.run(f"until [ $(grep -c seq= {ping}.out) -gt 10 ]; do usleep 50000; done")
     assert switch.macs()[mac(1)] == "source"

@@ -13,12 +13,22 @@ def sequence_numbers(output):
     return [int(number) for number in re.findall(r"seq=(\d+) ", output)]
 
 
+def guests_with(lab, switch, ring):
+    """Two guests whose rings are split or packed."""
+    guests = [lab.qemu(f"vm{number}", number, device=f"packed={'on' if ring == 'packed' else 'off'}")
+              for number in (1, 2)]
+    for name in ("vm1", "vm2"):
+        assert {queue["format"] for queue in switch.port(name)["queues"]} == {ring}
+    return guests
+
+
 @pytest.mark.sanitizer
+@pytest.mark.parametrize("ring", ["split", "packed"])
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
-def test_weftd_restarts_under_ping(lab, end):
+def test_weftd_restarts_under_ping(lab, end, ring):
     """The guests notice lost packets and nothing else: nothing comes twice, and the rings go on where they were."""
     switch = lab.switch(lab.isolated("vm1", "vm2"))
-    first, second = lab.qemu("vm1", 1), lab.qemu("vm2", 2)
+    first, second = guests_with(lab, switch, ring)
     for guest in (first, second):
         guest.run("dmesg -c >/dev/null")
     ping = first.spawn(f"ping -i 0.1 {address(2)}")
@@ -43,10 +53,11 @@ def test_weftd_restarts_under_ping(lab, end):
 
 
 @pytest.mark.sanitizer
-def test_tcp_survives_a_restart(lab):
+@pytest.mark.parametrize("ring", ["split", "packed"])
+def test_tcp_survives_a_restart(lab, ring):
     """Bytes in flight are lost or arrive; the stream stays whole."""
     switch = lab.switch(lab.isolated("vm1", "vm2"))
-    first, second = lab.qemu("vm1", 1), lab.qemu("vm2", 2)
+    first, second = guests_with(lab, switch, ring)
     job = second.spawn("mkfifo /tmp/hold; nc -l -p 7000 <>/tmp/hold >/tmp/received; sha256sum </tmp/received")
     second.run("until netstat -ltn | grep -q :7000; do usleep 20000; done")
     first.run("dd if=/dev/urandom of=/tmp/data bs=1M count=48 2>/dev/null")
@@ -56,6 +67,23 @@ def test_tcp_survives_a_restart(lab):
     switch.start()
     assert first.collect(sender, timeout=120).status == 0
     assert second.collect(job, timeout=120).output.split()[0] == first.run("sha256sum </tmp/data").split()[0]
+
+
+@pytest.mark.parametrize("ring", ["split", "packed"])
+def test_guest_reboots_around_a_restart(lab, ring):
+    """A new ring in the old place, made with weftd there and made while it is away, is begun at its beginning."""
+    switch = lab.switch(lab.isolated("vm1", "vm2"))
+    first, second = guests_with(lab, switch, ring)
+    first.run(f"ping -c 5 -i 0.1 {address(2)}")
+    first.reboot()
+    assert "5 packets received" in first.run(f"ping -c 5 -i 0.2 {address(2)}")
+    switch.kill()
+    first.reboot()
+    switch.start()
+    for name in ("vm1", "vm2"):
+        wait_until(lambda: switch.port(name)["link"] == "up", what=f"link of {name} after the restart")
+    second.run(f"until ping -c 1 -W 1 {address(1)}; do :; done")
+    assert "5 packets received" in first.run(f"ping -c 5 -i 0.2 {address(2)}")
 
 
 def test_frontend_comes_and_goes(lab):

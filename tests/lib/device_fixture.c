@@ -14,6 +14,8 @@
 #include <string.h>
 #include <unistd.h>
 
+bool fixture_packed;
+
 void fixture_open(struct fixture *fixture, enum harness_mode mode,
 		  const struct vhost_device_config *config,
 		  const struct fake_guest_options *options)
@@ -30,6 +32,7 @@ void fixture_open(struct fixture *fixture, enum harness_mode mode,
 		fixture->config.name = "test";
 	if (fixture->config.queue_pairs == 0)
 		fixture->config.queue_pairs = guest.queue_pairs > 1 ? guest.queue_pairs : 1;
+	guest.packed |= fixture_packed;
 	guest.pump = harness_pump;
 	guest.pump_context = &fixture->harness;
 	if (guest.role == FAKE_LISTENS) {

@@ -15,6 +15,9 @@ struct fixture {
 	uint8_t sent[70000], received[70000];
 };
 
+/* Whether guests have packed rings where their options say nothing. For tests that run twice. */
+extern bool fixture_packed;
+
 /* Opens both, not connected. NULL for defaults; path, pump and (for config) the role are filled in
  * here. */
 void fixture_open(struct fixture *fixture, enum harness_mode mode,

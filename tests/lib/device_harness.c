@@ -185,6 +185,8 @@ static int create_device(struct harness *harness, const struct vhost_device_conf
 
 	if (copy.path == NULL)
 		copy.path = harness->path;
+	if (copy.state_directory == NULL)
+		copy.state_directory = harness->state_directory;
 	rc = vhost_device_create(harness->loop, &copy, &callbacks, harness, &harness->device,
 				 error != NULL ? error : &ignored);
 	if (rc == 0 && harness->mode == HARNESS_WORKER_THREAD)
@@ -219,6 +221,8 @@ int harness_open(struct harness *harness, enum harness_mode mode,
 	strcpy(harness->directory, "/tmp/weft-test-XXXXXX");
 	must(mkdtemp(harness->directory) != NULL, "mkdtemp");
 	snprintf(harness->path, sizeof(harness->path), "%s/socket", harness->directory);
+	snprintf(harness->state_directory, sizeof(harness->state_directory), "%s/state",
+		 harness->directory);
 	harness->loop = event_base_new();
 	harness->burst = burst_create();
 	harness->counters = aligned_alloc(64, sizeof(*harness->counters));
@@ -238,6 +242,20 @@ int harness_open(struct harness *harness, enum harness_mode mode,
 	return rc;
 }
 
+/* What packed rings leave behind. */
+static void remove_state(const struct harness *harness)
+{
+	DIR *directory = opendir(harness->state_directory);
+	struct dirent *entry;
+
+	if (directory == NULL)
+		return;
+	while ((entry = readdir(directory)) != NULL)
+		unlinkat(dirfd(directory), entry->d_name, 0);
+	closedir(directory);
+	rmdir(harness->state_directory);
+}
+
 void harness_close(struct harness *harness)
 {
 	destroy_device(harness);
@@ -249,6 +267,7 @@ void harness_close(struct harness *harness)
 	burst_destroy(harness->burst);
 	free(harness->counters);
 	unlink(harness->path);
+	remove_state(harness);
 	rmdir(harness->directory);
 	memset(harness, 0, sizeof(*harness));
 }

@@ -25,6 +25,7 @@ struct harness {
 	enum harness_work work;
 	char directory[64];
 	char path[96];
+	char state_directory[96];
 	struct event_base *loop;
 	struct event *fault_event;
 	struct vhost_device *device;

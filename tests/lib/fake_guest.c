@@ -95,11 +95,17 @@ static int create_ring(struct fake_guest *guest, struct fake_queue *queue)
 
 	queue->descriptors =
 	    fake_memory_allocate_whole(memory, fake_ring_descriptor_bytes(size), 16);
-	queue->available = fake_memory_allocate_whole(memory, fake_ring_available_bytes(size), 2);
+	queue->available = fake_memory_allocate_whole(memory, fake_ring_available_bytes(size), 4);
 	queue->used = fake_memory_allocate_whole(memory, fake_ring_used_bytes(size), 4);
 	if (queue->descriptors == 0 || queue->available == 0 || queue->used == 0)
 		return -ENOSPC;
 	queue->log_address = queue->used;
+	queue->base = 0x80008000; /* slot 0, wrap counter 1, twice */
+	if (guest->options.packed)
+		return fake_ring_init_packed(&queue->ring, size,
+					     fake_memory_host(memory, queue->descriptors),
+					     fake_memory_host(memory, queue->available),
+					     fake_memory_host(memory, queue->used));
 	return fake_ring_init(&queue->ring, size, fake_memory_host(memory, queue->descriptors),
 			      fake_memory_host(memory, queue->available),
 			      fake_memory_host(memory, queue->used));

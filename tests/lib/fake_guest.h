@@ -85,6 +85,8 @@ enum fake_feature {
 	FAKE_F_EVENT_IDX = 29,
 	FAKE_F_PROTOCOL_FEATURES = 30,
 	FAKE_F_VERSION_1 = 32,
+	FAKE_F_RING_PACKED = 34,
+	FAKE_F_IN_ORDER = 35,
 	FAKE_F_GUEST_USO4 = 54,
 	FAKE_F_GUEST_USO6 = 55,
 	FAKE_F_HOST_USO = 56,
@@ -144,7 +146,8 @@ struct fake_guest_options {
 	const char *path; /* of the socket */
 	enum fake_role role;
 	uint16_t queue_pairs;	    /* 0: 1 */
-	uint16_t ring_size;	    /* 1..32768, a power of two; 0: 256 */
+	uint16_t ring_size;	    /* 1..32768, a power of two unless packed; 0: 256 */
+	bool packed;		    /* RING_PACKED is acknowledged, too, and must be offered */
 	uint32_t regions;	    /* 1..509; 0: 1 */
 	uint64_t region_size;	    /* bytes, whole pages; 0: as much as is needed */
 	uint64_t plug_room;	    /* bytes of address space kept for regions plugged later */
@@ -162,6 +165,7 @@ struct fake_guest_options {
 
 struct fake_queue {
 	struct fake_ring ring;
+	uint32_t base; /* packed: for SET_VRING_BASE of a frontend like QEMU */
 	uint64_t descriptors, available, used; /* guest physical */
 	uint64_t log_address;		       /* for SET_VRING_ADDR */
 	uint32_t address_flags;		       /* 1: log the used ring */
@@ -210,8 +214,9 @@ int fake_guest_connect(struct fake_guest *guest);
 void fake_guest_disconnect(struct fake_guest *guest);
 int fake_guest_handshake(struct fake_guest *guest, enum fake_order order);
 
-/* Disconnects, connects again and takes the rings up where the used index stands, as QEMU does
- * when its backend was started anew. */
+/* Disconnects, connects again and takes the rings up as QEMU does when its backend was started
+ * anew: where the used index stands; packed ones, of which it knows nothing better, where they last
+ * started. */
 int fake_guest_reconnect(struct fake_guest *guest, enum fake_order order);
 
 /* Raw messages. send: `claimed` is the header's size, of which `size` bytes really follow.
@@ -253,9 +258,9 @@ int fake_guest_set_state(struct fake_guest *guest, uint32_t request, uint32_t qu
 			 uint32_t value);
 int fake_guest_set_fd(struct fake_guest *guest, uint32_t request, uint32_t queue, int fd);
 int fake_guest_set_address(struct fake_guest *guest, uint32_t queue);
-int fake_guest_setup_queue(struct fake_guest *guest, uint32_t queue, uint16_t base);
+int fake_guest_setup_queue(struct fake_guest *guest, uint32_t queue, uint32_t base);
 int fake_guest_enable(struct fake_guest *guest, uint32_t queue, uint32_t enable);
-int fake_guest_get_base(struct fake_guest *guest, uint32_t queue, uint16_t *base);
+int fake_guest_get_base(struct fake_guest *guest, uint32_t queue, uint32_t *base);
 
 /* Tells the device of all regions: SET_MEM_TABLE for up to 8 of them, else ADD_MEM_REG each. */
 int fake_guest_send_memory(struct fake_guest *guest);

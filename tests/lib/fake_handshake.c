@@ -61,11 +61,19 @@ int fake_guest_set_owner(struct fake_guest *guest)
 
 int fake_guest_set_features(struct fake_guest *guest, uint64_t features)
 {
+	if (guest->options.packed)
+		features |= guest->offered & FAKE_BIT(FAKE_F_RING_PACKED);
+	if (guest->options.packed && (features & FAKE_BIT(FAKE_F_RING_PACKED)) == 0)
+		return -EOPNOTSUPP;
 	guest->features = features;
 	guest->header_size =
 	    (features & (FAKE_BIT(FAKE_F_VERSION_1) | FAKE_BIT(FAKE_F_MRG_RXBUF))) != 0 ? 12 : 10;
-	for (uint32_t i = 0; i < guest->queue_count; i++)
-		guest->queues[i].ring.event_idx = (features & FAKE_BIT(FAKE_F_EVENT_IDX)) != 0;
+	for (uint32_t i = 0; i < guest->queue_count; i++) {
+		struct fake_ring *ring = &guest->queues[i].ring;
+
+		ring->event_idx = (features & FAKE_BIT(FAKE_F_EVENT_IDX)) != 0;
+		ring->in_order = (features & FAKE_BIT(FAKE_F_IN_ORDER)) != 0;
+	}
 	return fake_guest_set_u64(guest, FAKE_SET_FEATURES, features);
 }
 
@@ -117,7 +125,7 @@ int fake_guest_set_address(struct fake_guest *guest, uint32_t index)
 	return fake_guest_request(guest, FAKE_SET_VRING_ADDR, &payload, sizeof(payload), NULL, 0);
 }
 
-int fake_guest_setup_queue(struct fake_guest *guest, uint32_t index, uint16_t base)
+int fake_guest_setup_queue(struct fake_guest *guest, uint32_t index, uint32_t base)
 {
 	struct fake_queue *queue = &guest->queues[index];
 	int rc = fake_guest_set_state(guest, FAKE_SET_VRING_NUM, index, queue->ring.size);
@@ -134,7 +142,7 @@ int fake_guest_enable(struct fake_guest *guest, uint32_t queue, uint32_t enable)
 	return fake_guest_set_state(guest, FAKE_SET_VRING_ENABLE, queue, enable);
 }
 
-int fake_guest_get_base(struct fake_guest *guest, uint32_t queue, uint16_t *base)
+int fake_guest_get_base(struct fake_guest *guest, uint32_t queue, uint32_t *base)
 {
 	uint32_t payload[2] = { queue, 0 }, reply[2];
 	int rc = fake_guest_query(guest, FAKE_GET_VRING_BASE, payload, sizeof(payload), reply,
@@ -142,9 +150,14 @@ int fake_guest_get_base(struct fake_guest *guest, uint32_t queue, uint16_t *base
 
 	if (rc != 0)
 		return rc;
-	if (reply[0] != queue || reply[1] > UINT16_MAX)
+	if (reply[0] != queue)
 		return -EPROTO;
-	*base = (uint16_t)reply[1];
+	/* Of a packed ring both halves: nothing is out any more. */
+	if (guest->queues[queue].ring.is_packed ? reply[1] >> 16 != (reply[1] & UINT16_MAX)
+						: reply[1] > UINT16_MAX)
+		return -EPROTO;
+	*base = reply[1];
+	guest->queues[queue].base = reply[1];
 	return 0;
 }
 
@@ -218,19 +231,22 @@ static int set_all_fds(struct fake_guest *guest, uint32_t request)
 	return rc;
 }
 
-static uint16_t ring_base(const struct fake_guest *guest, uint32_t queue)
+/* `packed`: what the frontend says of a packed ring. */
+static uint32_t ring_base(const struct fake_guest *guest, uint32_t queue, uint32_t packed)
 {
-	return guest->options.base == FAKE_BASE_ZERO
-		   ? 0
-		   : fake_ring_used_index(&guest->queues[queue].ring);
+	const struct fake_ring *ring = &guest->queues[queue].ring;
+
+	if (ring->is_packed)
+		return packed;
+	return guest->options.base == FAKE_BASE_ZERO ? 0 : fake_ring_used_index(ring);
 }
 
-static int set_up_all(struct fake_guest *guest)
+static int set_up_all(struct fake_guest *guest, uint32_t packed)
 {
 	int rc = 0;
 
 	for (uint32_t i = 0; rc == 0 && i < guest->queue_count; i++)
-		rc = fake_guest_setup_queue(guest, i, ring_base(guest, i));
+		rc = fake_guest_setup_queue(guest, i, ring_base(guest, i, packed));
 	return rc;
 }
 
@@ -268,7 +284,7 @@ static int handshake_qemu(struct fake_guest *guest)
 	if (rc == 0)
 		rc = fake_guest_send_memory(guest);
 	for (uint32_t i = 0; rc == 0 && i < guest->queue_count; i++) {
-		rc = fake_guest_setup_queue(guest, i, ring_base(guest, i));
+		rc = fake_guest_setup_queue(guest, i, ring_base(guest, i, guest->queues[i].base));
 		if (rc == 0)
 			rc = fake_guest_set_fd(guest, FAKE_SET_VRING_KICK, i,
 					       guest->queues[i].kick_fd);
@@ -302,7 +318,7 @@ static int handshake_uml(struct fake_guest *guest)
 	if (rc == 0)
 		rc = set_all_fds(guest, FAKE_SET_VRING_CALL);
 	if (rc == 0)
-		rc = set_up_all(guest);
+		rc = set_up_all(guest, 0);
 	if (rc == 0)
 		rc = set_all_fds(guest, FAKE_SET_VRING_KICK);
 	return rc;
@@ -324,7 +340,7 @@ static int handshake_virtio_user(struct fake_guest *guest)
 	if (rc == 0)
 		rc = fake_guest_send_memory(guest);
 	if (rc == 0)
-		rc = set_up_all(guest);
+		rc = set_up_all(guest, 0x8000);
 	if (rc == 0)
 		rc = set_all_fds(guest, FAKE_SET_VRING_KICK);
 	if (rc == 0)

@@ -1,5 +1,5 @@
-/* The driver's side of a split virtqueue (fake_ring.h). Called by the fake guest, on the thread
- * of the test. */
+/* The driver's side of a split virtqueue, and the way to that of a packed one (fake_ring.h). Called
+ * by the fake guest, on the thread of the test. */
 #include "tests/lib/fake_ring.h"
 
 #include <errno.h>
@@ -25,19 +25,31 @@ uint64_t fake_ring_used_bytes(uint16_t size)
 	       sizeof(uint16_t);
 }
 
-int fake_ring_init(struct fake_ring *ring, uint16_t size, void *descriptors, void *available,
-		   void *used)
+static int remember(struct fake_ring *ring, uint16_t size)
 {
 	memset(ring, 0, sizeof(*ring));
 	ring->links = calloc(size, sizeof(*ring->links));
 	ring->counts = calloc(size, sizeof(*ring->counts));
 	ring->cookies = calloc(size, sizeof(*ring->cookies));
-	if (ring->links == NULL || ring->counts == NULL || ring->cookies == NULL) {
+	ring->packed.free_ids = calloc(size, sizeof(*ring->packed.free_ids));
+	ring->packed.order = calloc(size, sizeof(*ring->packed.order));
+	if (ring->links == NULL || ring->counts == NULL || ring->cookies == NULL ||
+	    ring->packed.free_ids == NULL || ring->packed.order == NULL) {
 		fake_ring_release(ring);
 		return -ENOMEM;
 	}
 	ring->size = size;
 	ring->free_count = size;
+	return 0;
+}
+
+int fake_ring_init(struct fake_ring *ring, uint16_t size, void *descriptors, void *available,
+		   void *used)
+{
+	int rc = remember(ring, size);
+
+	if (rc != 0)
+		return rc;
 	for (uint32_t i = 0; i < size; i++)
 		ring->links[i] = (uint16_t)(i + 1);
 	ring->descriptors = descriptors;
@@ -49,8 +61,35 @@ int fake_ring_init(struct fake_ring *ring, uint16_t size, void *descriptors, voi
 	return 0;
 }
 
+int fake_ring_init_packed(struct fake_ring *ring, uint16_t size, void *descriptors,
+			  void *driver_event, void *device_event)
+{
+	int rc = remember(ring, size);
+
+	if (rc != 0)
+		return rc;
+	ring->is_packed = true;
+	ring->packed.descriptors = descriptors;
+	ring->packed.driver_event = driver_event;
+	ring->packed.device_event = device_event;
+	memset(descriptors, 0, fake_ring_descriptor_bytes(size));
+	memset(driver_event, 0, sizeof(struct fake_event));
+	memset(device_event, 0, sizeof(struct fake_event));
+	ring->packed.next_wrap = true;
+	ring->packed.used_wrap = true;
+	/* A device may not take an id for a slot. */
+	for (uint32_t i = 0; i < size; i++)
+		ring->packed.free_ids[i] = (uint16_t)((i * 7 + 3) % size);
+	ring->packed.free_id_count = size;
+	for (uint32_t i = 0; size % 7 == 0 && i < size; i++)
+		ring->packed.free_ids[i] = (uint16_t)i;
+	return 0;
+}
+
 void fake_ring_release(struct fake_ring *ring)
 {
+	free(ring->packed.free_ids);
+	free(ring->packed.order);
 	free(ring->links);
 	free(ring->counts);
 	free(ring->cookies);
@@ -83,6 +122,8 @@ int fake_ring_add(struct fake_ring *ring, const struct fake_buffer *buffers, uin
 {
 	uint16_t head, at;
 
+	if (ring->is_packed)
+		return fake_packed_add(ring, buffers, count, flags, cookie);
 	if (count == 0 || count > ring->free_count)
 		return -ENOSPC;
 	head = claim(ring, (uint16_t)count, cookie);
@@ -113,6 +154,19 @@ int fake_ring_add_indirect(struct fake_ring *ring, struct fake_descriptor *table
 
 	if (count == 0 || ring->free_count == 0)
 		return -ENOSPC;
+	if (ring->is_packed) {
+		struct fake_packed_descriptor *entries = (struct fake_packed_descriptor *)table;
+		struct fake_buffer whole = { table_address, count * (uint32_t)sizeof(*table) };
+
+		/* 2.8.7: all flags but WRITE, and the id, are ignored. */
+		for (uint32_t i = 0; i < count; i++) {
+			entries[i].address = buffers[i].address;
+			entries[i].length = buffers[i].length;
+			entries[i].id = 0xffff;
+			entries[i].flags = (uint16_t)(flags | 0x40);
+		}
+		return fake_packed_add(ring, &whole, 1, FAKE_DESCRIPTOR_INDIRECT, cookie);
+	}
 	for (uint32_t i = 0; i < count; i++) {
 		table[i].address = buffers[i].address;
 		table[i].length = buffers[i].length;
@@ -137,6 +191,8 @@ bool fake_ring_publish(struct fake_ring *ring)
 {
 	uint16_t old = ring->published;
 
+	if (ring->is_packed)
+		return fake_packed_publish(ring);
 	if (old == ring->next_available)
 		return false;
 	/* Release: entries before the index. The fence then orders the index before the read of
@@ -162,21 +218,15 @@ uint16_t fake_ring_used_index(const struct fake_ring *ring)
 
 uint16_t fake_ring_used_count(const struct fake_ring *ring)
 {
+	if (ring->is_packed)
+		return fake_packed_used_count(ring);
 	return (uint16_t)(fake_ring_used_index(ring) - ring->next_used);
 }
 
-int fake_ring_take(struct fake_ring *ring, uint32_t *cookie, uint32_t *length)
+static void put_back(struct fake_ring *ring, uint16_t head)
 {
-	struct fake_used_element element;
-	uint16_t head, last;
+	uint16_t last = head;
 
-	if (fake_ring_used_count(ring) == 0)
-		return 0;
-	element = ring->used->ring[ring->next_used & (ring->size - 1)];
-	if (element.id >= ring->size || ring->counts[element.id] == 0)
-		return -EPROTO;
-	head = (uint16_t)element.id;
-	last = head;
 	for (uint16_t i = 1; i < ring->counts[head]; i++)
 		last = ring->links[last];
 	ring->links[last] = ring->free_head;
@@ -184,6 +234,51 @@ int fake_ring_take(struct fake_ring *ring, uint32_t *cookie, uint32_t *length)
 	ring->free_count = (uint16_t)(ring->free_count + ring->counts[head]);
 	ring->counts[head] = 0;
 	ring->next_used++;
+}
+
+/* 2.7.9: chains come back in the order of the available ring, and a used entry may stand for
+ * several: it names the last one, of which its length is. */
+static int take_in_order(struct fake_ring *ring, uint32_t *cookie, uint32_t *length)
+{
+	uint16_t slot = ring->next_used & (ring->size - 1), head = ring->available->ring[slot];
+	struct fake_packed *state = &ring->packed;
+
+	if (state->batch == 0) {
+		struct fake_used_element element = ring->used->ring[slot];
+		uint16_t count = fake_ring_used_count(ring), at = ring->next_used;
+
+		do {
+			if (state->batch == count)
+				return -EPROTO;
+			state->batch++;
+		} while (ring->available->ring[at++ & (ring->size - 1)] != element.id);
+		state->batch_length = element.length;
+	}
+	if (ring->counts[head] == 0)
+		return -EPROTO;
+	state->batch--;
+	*length = state->batch == 0 ? state->batch_length : 0;
+	*cookie = ring->cookies[head];
+	put_back(ring, head);
+	return 1;
+}
+
+int fake_ring_take(struct fake_ring *ring, uint32_t *cookie, uint32_t *length)
+{
+	struct fake_used_element element;
+	uint16_t head;
+
+	if (ring->is_packed)
+		return fake_packed_take(ring, cookie, length);
+	if (fake_ring_used_count(ring) == 0)
+		return 0;
+	if (ring->in_order)
+		return take_in_order(ring, cookie, length);
+	element = ring->used->ring[ring->next_used & (ring->size - 1)];
+	if (element.id >= ring->size || ring->counts[element.id] == 0)
+		return -EPROTO;
+	head = (uint16_t)element.id;
+	put_back(ring, head);
 	*cookie = ring->cookies[head];
 	*length = element.length;
 	return 1;
@@ -191,6 +286,8 @@ int fake_ring_take(struct fake_ring *ring, uint32_t *cookie, uint32_t *length)
 
 bool fake_ring_arm(struct fake_ring *ring)
 {
+	if (ring->is_packed)
+		return fake_packed_arm(ring);
 	if (ring->event_idx)
 		atomic_store_explicit(fake_ring_used_event(ring), ring->next_used,
 				      memory_order_relaxed);
@@ -204,6 +301,10 @@ bool fake_ring_arm(struct fake_ring *ring)
 
 void fake_ring_disarm(struct fake_ring *ring)
 {
+	if (ring->is_packed) {
+		fake_packed_disarm(ring);
+		return;
+	}
 	/* With event indices, one just behind is the one furthest away. */
 	if (ring->event_idx)
 		atomic_store_explicit(fake_ring_used_event(ring), (uint16_t)(ring->next_used - 1),

@@ -55,11 +55,12 @@ class Lab:
         return self.stack.enter_context(guests.UmlGuest(
             name, self.directory, self.socket(name), mac(number), f"{address(number)}/24", **options))
 
-    def testpmd(self, name, number, *arguments):
-        """DPDK's virtio-user as a frontend, in testpmd's interactive shell."""
+    def testpmd(self, name, number, *arguments, device=""):
+        """DPDK's virtio-user as a frontend, in testpmd's interactive shell; `device` is added to its options."""
         child = Child([
             "dpdk-testpmd", "--no-huge", "--no-pci", "--no-shconf", "-m", "256", "--no-telemetry",
-            f"--vdev=net_virtio_user0,path={self.socket(name)},mac={mac(number)},server=0",
+            f"--vdev=net_virtio_user0,path={self.socket(name)},mac={mac(number)},server=0"
+            + (f",{device}" if device else ""),
             "--", "-i", "--total-num-mbufs=8192", *arguments],
             unprivileged=True, cwd=self.directory, env=dict(os.environ, XDG_RUNTIME_DIR=str(self.directory)))
         self.stack.callback(child.kill)

@@ -51,6 +51,11 @@ class Switch:
         for name in ("weftd", "weft"):
             if not (self.directory / name).exists():
                 shutil.copy(executable(name), self.directory / name)
+        # The runtime directory is that of whoever weftd runs as.
+        self.runtime = self.directory / "run"
+        self.runtime.mkdir(mode=0o700, exist_ok=True)
+        owner = self.directory.stat()
+        os.chown(self.runtime, owner.st_uid, owner.st_gid)
         self.child = None
         if start:
             self.start()
@@ -64,7 +69,7 @@ class Switch:
     def start(self, wait=True):
         self.child = Child([self.directory / "weftd", "-c", self.file], unprivileged=True,
                            capabilities=self.capabilities, namespace=self.namespace, cwd=self.directory,
-                           env=dict(os.environ, XDG_RUNTIME_DIR=str(self.directory), HOME=str(self.directory),
+                           env=dict(os.environ, XDG_RUNTIME_DIR=str(self.runtime), HOME=str(self.directory),
                                     **SANITIZER_OPTIONS))
         if wait:
             self.child.wait_for(re.compile(r"\bready\b").search, START_TIMEOUT, what="'ready'")

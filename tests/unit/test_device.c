@@ -155,7 +155,7 @@ static void test_device_status(void **state)
 /* QEMU stops a device with SET_STATUS 0 and only then asks where the rings stand. */
 static void test_status_zero_keeps_indices(void **state)
 {
-	uint16_t base = 0;
+	uint32_t base = 0;
 
 	(void)state;
 	fixture_start(&fixture, NULL, NULL, FAKE_ORDER_QEMU);
@@ -173,7 +173,7 @@ static void test_status_zero_keeps_indices(void **state)
 /* A ring stops at GET_VRING_BASE and goes on from the value that it gave. */
 static void test_base_stops_and_resumes(void **state)
 {
-	uint16_t base[2] = { 0 };
+	uint32_t base[2] = { 0 };
 	struct fake_header header = { 0 };
 
 	(void)state;
@@ -259,7 +259,7 @@ static void test_rings_without_protocol_features(void **state)
 
 static void test_kick_without_fd_means_polling(void **state)
 {
-	uint16_t base = 0;
+	uint32_t base = 0;
 
 	(void)state;
 	fixture_start(&fixture, NULL, NULL, FAKE_ORDER_QEMU);

@@ -1,6 +1,6 @@
-/* Frames through the vhost-user device, there and back, compared byte for byte: each layout of
- * descriptors, header size and receive mode; ring sizes and index wraps; memory that comes and
- * goes; rings that resume; and all of it beside a worker thread. */
+/* Frames through the vhost-user device, there and back, compared byte for byte, over split and over
+ * packed rings: each layout of descriptors, header size and receive mode; ring sizes and index
+ * wraps; memory that comes and goes; rings that resume; and all of it beside a worker thread. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,7 +19,8 @@
 #define MODERN                                                                                     \
 	(FAKE_BIT(FAKE_F_VERSION_1) | FAKE_BIT(FAKE_F_PROTOCOL_FEATURES) |                         \
 	 FAKE_BIT(FAKE_F_INDIRECT_DESC) | FAKE_BIT(FAKE_F_EVENT_IDX))
-#define LEGACY (FAKE_BIT(FAKE_F_PROTOCOL_FEATURES) | FAKE_BIT(FAKE_F_INDIRECT_DESC))
+#define IN_ORDER FAKE_BIT(FAKE_F_IN_ORDER)
+#define LEGACY	 (FAKE_BIT(FAKE_F_PROTOCOL_FEATURES) | FAKE_BIT(FAKE_F_INDIRECT_DESC))
 
 static struct fixture fixture;
 
@@ -84,6 +85,7 @@ static void test_every_layout(void **state)
 		MODERN,
 		LEGACY | FAKE_BIT(FAKE_F_MRG_RXBUF),
 		LEGACY,
+		MODERN | FAKE_BIT(FAKE_F_MRG_RXBUF) | IN_ORDER,
 	};
 
 	(void)state;
@@ -237,11 +239,17 @@ static void check_bursts(uint16_t ring_size, uint64_t features, uint32_t packets
 static void test_ring_sizes(void **state)
 {
 	static const uint16_t sizes[] = { 1, 2, 8, 256, 1024, 32768 };
+	static const uint16_t odd[] = { 3, 7, 100, 1000, 32767 }; /* of a packed ring */
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		check_bursts(sizes[i], MODERN, 4000);
 		check_bursts(sizes[i], LEGACY | FAKE_BIT(FAKE_F_MRG_RXBUF), 4000);
+		check_bursts(sizes[i], MODERN | IN_ORDER, 4000);
+	}
+	for (size_t i = 0; fixture_packed && i < sizeof(odd) / sizeof(odd[0]); i++) {
+		check_bursts(odd[i], MODERN, 4000);
+		check_bursts(odd[i], MODERN | IN_ORDER, 4000);
 	}
 }
 
@@ -250,6 +258,7 @@ static void test_indices_wrap(void **state)
 	(void)state;
 	check_bursts(256, MODERN, 140000);
 	check_bursts(32768, LEGACY | FAKE_BIT(FAKE_F_MRG_RXBUF), 140000);
+	check_bursts(256, MODERN | IN_ORDER, 140000);
 }
 
 /* Sends a frame that lies in the given region, and waits for its echo. */
@@ -423,7 +432,7 @@ static void test_rings_resume(void **state)
 static void test_rings_change_beside_worker(void **state)
 {
 	struct fake_guest *guest;
-	uint16_t base;
+	uint32_t base;
 
 	(void)state;
 	fixture_open(&fixture, HARNESS_WORKER_THREAD, NULL, NULL);
@@ -466,5 +475,8 @@ int main(void)
 		cmocka_unit_test(test_rings_change_beside_worker),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	int failed = cmocka_run_group_tests_name("split", tests, NULL, NULL);
+
+	fixture_packed = true;
+	return failed + cmocka_run_group_tests_name("packed", tests, NULL, NULL);
 }

@@ -16,10 +16,10 @@
 #define B(bit) (1ull << (bit))
 
 /* CSUM GUEST_CSUM GSO, all GUEST_ and HOST_ segmentation, MRG_RXBUF, LOG_ALL, ANY_LAYOUT,
- * INDIRECT_DESC, EVENT_IDX, PROTOCOL_FEATURES, VERSION_1, USO. */
+ * INDIRECT_DESC, EVENT_IDX, PROTOCOL_FEATURES, VERSION_1, RING_PACKED, IN_ORDER, USO. */
 #define EVERYBODY                                                                                  \
 	(B(0) | B(1) | B(6) | B(7) | B(8) | B(9) | B(10) | B(11) | B(12) | B(13) | B(14) | B(15) | \
-	 B(26) | B(27) | B(28) | B(29) | B(30) | B(32) | B(54) | B(55) | B(56))
+	 B(26) | B(27) | B(28) | B(29) | B(30) | B(32) | B(34) | B(35) | B(54) | B(55) | B(56))
 #define STATUS_CTRL_ANNOUNCE (B(16) | B(17) | B(21))
 
 static void test_offered(void **state)
@@ -95,6 +95,8 @@ static void test_apply(void **state)
 		{ B(1) | B(10), 10, 0, OFFLOAD_CSUM | OFFLOAD_UFO },
 		{ B(1) | B(54), 10, 0, OFFLOAD_CSUM | OFFLOAD_USO4 },
 		{ B(1) | B(55), 10, 0, OFFLOAD_CSUM | OFFLOAD_USO6 },
+		{ B(34), 10, 0, 0 },
+		{ B(32) | B(34) | B(35), 12, 0, 0 },
 		{ ~0ull, 12, OFFLOAD_ALL, OFFLOAD_ALL },
 	};
 
@@ -111,6 +113,9 @@ static void test_apply(void **state)
 		assert_int_equal(vq.mergeable, (cases[i].features & B(15)) != 0);
 		assert_int_equal(vq.indirect, (cases[i].features & B(28)) != 0);
 		assert_int_equal(vq.event_idx, (cases[i].features & B(29)) != 0);
+		assert_int_equal(vq.in_order, (cases[i].features & B(35)) != 0);
+		assert_ptr_equal(vq.ops, (cases[i].features & B(34)) != 0 ? &virtqueue_packed_ops
+									  : &virtqueue_split_ops);
 	}
 }
 

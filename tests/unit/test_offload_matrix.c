@@ -271,15 +271,20 @@ static void pass_kinds(struct fake_guest *from, struct fake_guest *to, uint64_t 
 	}
 }
 
+/* Whether both guests have packed rings. */
+static bool packed;
+
 static void run_receiver(size_t r)
 {
 	struct switch_fixture fixture;
-	struct fake_guest_options sends = { .features = MODERN | HOST_ALL,
+	struct fake_guest_options sends = { .packed = packed,
+					    .features = MODERN | HOST_ALL,
 					    .buffer_size = 68000,
 					    .ring_size = 64,
 					    .send = { .first = 12, .piece = 4096 } };
 	uint64_t features = (MODERN | receivers[r].features) & ~receivers[r].taken_away;
-	struct fake_guest_options takes = { .features = features,
+	struct fake_guest_options takes = { .packed = packed,
+					    .features = features,
 					    .buffer_size = receivers[r].buffer_size,
 					    .ring_size = 2048,
 					    .indirect_entries = 256,
@@ -323,5 +328,8 @@ int main(void)
 		cmocka_unit_test(test_receivers),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	int failed = cmocka_run_group_tests_name("split", tests, NULL, NULL);
+
+	packed = true;
+	return failed + cmocka_run_group_tests_name("packed", tests, NULL, NULL);
 }

@@ -255,7 +255,7 @@ static void test_get_base(void **state)
 	rig_open(&rig, NULL, NULL);
 	for (int i = 0; i < 20; i++) {
 		struct port_totals totals;
-		uint16_t base;
+		uint32_t base;
 
 		stream_start(&rig.stream);
 		stream_wait(&rig.stream, &rig.fixture, 50);

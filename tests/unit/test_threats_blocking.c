@@ -37,7 +37,7 @@ static void test_call_fd_full_and_blocking(void **state)
 {
 	struct repeat repeat = repeat_begin();
 	struct fake_guest *guest;
-	uint16_t base;
+	uint32_t base;
 
 	(void)state;
 	fixture_start(&fixture, NULL, NULL, FAKE_ORDER_QEMU);

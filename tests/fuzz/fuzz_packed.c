@@ -1,0 +1,288 @@
+/* Descriptors and journals against the packed ring, both directions. The input lays out a ring, an
+ * indirect table, memory and what an earlier life of weft left in the journal; whatever it says,
+ * weft stays within the guest's memory and the journal (each a heap block of its own, so the
+ * address sanitizer guards their edges), comes to an end, accounts for each frame and returns each
+ * chain.
+ *
+ * Input: 8 bytes of settings, 16 of journal, then descriptors of 10 bytes for the ring and
+ * RECORDS_INDIRECT for the table; the last 64 bytes fill the memory and the journal's entries,
+ * again and again. Missing bytes are 0. */
+#include "vhost-user/packed_journal.h"
+#include "vhost-user/virtqueue.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define REGION0	  0x10000u
+#define SIZE0	  0x4000u
+#define REGION1	  (REGION0 + SIZE0) /* touches region 0 */
+#define SIZE1	  0x1003u
+#define TABLE	  (REGION0 + 0x2000u) /* indirect; the ring is before it, data behind */
+#define DATA	  (REGION0 + 0x3000u)
+#define LOG_BYTES 5u
+#define SIZE_MAX_ 128u
+
+#define RECORDS_INDIRECT 32u
+#define FILL		 64u
+
+struct input {
+	const uint8_t *bytes;
+	size_t left;
+};
+
+struct guest {
+	struct guest_memory *memory;
+	struct virtqueue vq;
+	struct dirty_log log;
+	struct port_counters counters;
+	uint16_t base;
+};
+
+struct descriptor {
+	uint64_t address;
+	uint32_t length;
+	uint16_t id;
+	uint16_t flags;
+};
+
+static void require(bool condition)
+{
+	if (!condition)
+		abort();
+}
+
+static uint8_t next_byte(struct input *input)
+{
+	if (input->left == 0)
+		return 0;
+	input->left--;
+	return *input->bytes++;
+}
+
+static uint16_t next_word(struct input *input)
+{
+	uint16_t low = next_byte(input);
+
+	return (uint16_t)(low | next_byte(input) << 8);
+}
+
+/* Addresses near every edge, lengths of every size; available in the first round unless the input
+ * says which flags it wants. */
+static struct descriptor next_descriptor(struct input *input)
+{
+	static const uint64_t bases[] = { DATA,	   REGION1, REGION1 + SIZE1, 0x100000000,
+					  REGION0, TABLE,   UINT64_MAX,	     0 };
+	uint8_t where = next_byte(input), flags = next_byte(input);
+	struct descriptor d = { .address = bases[where % 8] + (uint64_t)(int16_t)next_word(input),
+				.length = next_word(input),
+				.id = next_word(input),
+				.flags = (flags & 7) | 0x80 };
+	uint16_t raw = next_word(input);
+
+	if (where & 0x80)
+		d.length |= 0xffff0000u;
+	if (where & 0x40)
+		d.length <<= 4; /* whole entries, for tables */
+	if (flags & 0x80)
+		d.flags = raw;
+	return d;
+}
+
+static void fill(const struct input *input, void *to, size_t size)
+{
+	const size_t n = input->left < FILL ? input->left : FILL;
+
+	memset(to, 0, size);
+	for (size_t done = 0; n > 0 && done < size; done += n)
+		memcpy((uint8_t *)to + done, input->bytes + input->left - n,
+		       size - done < n ? size - done : n);
+}
+
+static void add_region(struct guest *guest, struct input *input, uint64_t address, uint64_t size)
+{
+	struct guest_memory_region *region = &guest->memory->regions[guest->memory->region_count++];
+
+	region->guest_address = address;
+	region->size = size;
+	region->host_address = malloc(size);
+	require(region->host_address != NULL);
+	fill(input, region->host_address, size);
+}
+
+static void lay_out_journal(struct guest *guest, struct input *input)
+{
+	struct virtqueue *vq = &guest->vq;
+	struct packed_journal *journal = malloc(packed_journal_bytes(vq->size));
+	uint64_t batch = 0;
+
+	require(journal != NULL);
+	journal->owner = next_byte(input);
+	journal->address = next_byte(input);
+	journal->tag = next_word(input);
+	journal->size = (uint16_t)(vq->size ^ next_byte(input));
+	journal->base = (uint16_t)(guest->base ^ next_byte(input));
+	for (int i = 0; i < 4; i++)
+		batch |= (uint64_t)next_word(input) << (16 * i);
+	atomic_init(&journal->batch, batch);
+	fill(input, journal->entries, vq->size * sizeof(journal->entries[0]));
+	/* Counts that can be right: small ones. */
+	for (uint32_t i = 0; i < vq->size; i++)
+		journal->entries[i].count %= 7;
+	vq->journal = journal;
+}
+
+static void lay_out_ring(struct guest *guest, struct input *input)
+{
+	uint8_t *ring = guest->memory->regions[0].host_address;
+
+	guest->vq.descriptors = ring;
+	guest->vq.available = ring + 16u * SIZE_MAX_;
+	guest->vq.used = ring + 16u * SIZE_MAX_ + 4;
+	for (uint32_t i = 0; i < guest->vq.size + RECORDS_INDIRECT; i++) {
+		struct descriptor d = next_descriptor(input);
+
+		memcpy(i < guest->vq.size ? ring + 16u * i
+					  : ring + (TABLE - REGION0) + 16u * (i - guest->vq.size),
+		       &d, sizeof(d));
+	}
+}
+
+static void guest_create(struct guest *guest, struct input *input)
+{
+	uint8_t settings = next_byte(input), more = next_byte(input);
+	struct virtqueue *vq = &guest->vq;
+
+	memset(guest, 0, sizeof(*guest));
+	vq->size = (uint16_t)(1u + next_byte(input) % SIZE_MAX_);
+	vq->indirect = settings & 1;
+	vq->mergeable = settings & 2;
+	vq->event_idx = settings & 4;
+	vq->header_size = settings & 8 ? 10 : 12;
+	vq->log = settings & 16 ? &guest->log : NULL;
+	vq->log_used = settings & 32;
+	vq->log_used_address = settings & 64 ? UINT64_MAX - 16 : REGION0;
+	vq->log_descriptors_address = vq->log_used_address;
+	vq->offloads_from_guest = settings & 128 ? 0xff : 0;
+	vq->in_order = more & 1;
+	vq->region_hint = more >> 4;
+	guest->base = next_word(input);
+	/* A position outside the ring is refused before (ring.c). */
+	guest->base = (uint16_t)((guest->base & 0x8000) | (guest->base & 0x7fff) % vq->size);
+	guest->log.size = LOG_BYTES;
+	guest->log.bits = calloc(1, LOG_BYTES);
+	guest->memory = calloc(1, sizeof(*guest->memory) + 2 * sizeof(guest->memory->regions[0]));
+	require(guest->log.bits != NULL && guest->memory != NULL);
+	vq->ops = &virtqueue_packed_ops;
+	vq->call_fd = -1;
+	add_region(guest, input, REGION0, SIZE0);
+	add_region(guest, input, REGION1, SIZE1);
+	vq->memory = guest->memory;
+	lay_out_journal(guest, input);
+	lay_out_ring(guest, input);
+	require(virtqueue_prepare(vq) == 0);
+}
+
+static void guest_destroy(struct guest *guest)
+{
+	for (uint32_t i = 0; i < guest->memory->region_count; i++)
+		free(guest->memory->regions[i].host_address);
+	free(guest->memory);
+	free(guest->vq.journal);
+	free((void *)guest->log.bits);
+}
+
+static void resume(struct guest *guest)
+{
+	uint16_t position = virtqueue_packed_resume(&guest->vq, 1, guest->base);
+
+	require((position & 0x7fff) < guest->vq.size);
+	require(guest->vq.last_available == position && guest->vq.last_used == position);
+	memset(&guest->counters, 0, sizeof(guest->counters));
+}
+
+static uint64_t dropped(const struct guest *guest)
+{
+	uint64_t sum = 0;
+
+	for (int i = 0; i < DROP_COUNT; i++)
+		sum += guest->counters.drops[i];
+	return sum;
+}
+
+static void fuzz_from_guest(struct guest *guest, struct burst *burst)
+{
+	struct virtqueue *vq = &guest->vq;
+	uint32_t taken = 0, frames = 0;
+
+	resume(guest);
+	for (;;) {
+		uint32_t n;
+
+		burst_reset(burst);
+		n = virtqueue_from_guest(vq, burst, &guest->counters);
+		require(burst->count <= n && vq->pending == n);
+		frames += burst->count;
+		taken += n;
+		/* What is used is not available, so a round is all there is. */
+		require(taken <= vq->size);
+		virtqueue_from_guest_done(vq);
+		require(vq->pending == 0 && vq->last_used == vq->last_available);
+		require((vq->last_used & 0x7fff) < vq->size);
+		if (n == 0)
+			break;
+	}
+	require(frames + dropped(guest) == taken);
+	require(guest->counters.receive_packets == frames);
+	virtqueue_arm(vq);
+	virtqueue_flush(vq);
+}
+
+static void fuzz_to_guest(struct guest *guest, uint16_t lengths)
+{
+	static uint8_t payload[FRAME_LENGTH_MAX];
+	static uint8_t slot[FRAME_SLOT];
+	static const uint32_t choices[] = { 14, 60, 192, 193, 700, 1514, 9000, FRAME_LENGTH_MAX };
+	struct frame store[5];
+	struct frame *frames[5];
+	struct frame_segment segments[5];
+	uint32_t sent;
+
+	for (uint32_t i = 0; i < 5; i++, lengths >>= 3) {
+		struct frame *frame = frames[i] = &store[i];
+		uint32_t length = choices[lengths % 8];
+
+		*frame = (struct frame){ .head = slot + FRAME_HEADROOM, .length = length };
+		frame->head_length = (uint16_t)(length < FRAME_HEAD_MAX ? length : FRAME_HEAD_MAX);
+		frame->segments = &segments[i];
+		segments[i] = (struct frame_segment){ payload, length - frame->head_length };
+		frame->segment_count = segments[i].length > 0;
+	}
+	resume(guest);
+	sent = virtqueue_to_guest(&guest->vq, frames, 5, &guest->counters);
+	require(sent + dropped(guest) == 5);
+	require(guest->counters.transmit_packets == sent);
+	require(guest->vq.last_used == guest->vq.last_available);
+	require((guest->vq.last_used & 0x7fff) < guest->vq.size);
+	virtqueue_disarm(&guest->vq);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static struct burst *burst;
+	static struct guest guest;
+	struct input input = { data, size };
+	uint16_t lengths = next_word(&input);
+
+	if (burst == NULL)
+		burst = burst_create();
+	require(burst != NULL);
+	guest_create(&guest, &input);
+	fuzz_from_guest(&guest, burst);
+	/* To_guest writes over the ring if the descriptors say so. */
+	fuzz_to_guest(&guest, lengths);
+	resume(&guest);
+	guest_destroy(&guest);
+	return 0;
+}

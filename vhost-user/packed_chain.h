@@ -1,0 +1,176 @@
+/* Walks the available descriptors of a packed ring (virtio 1.2, 2.8.6): a cursor that reads them in
+ * batches, each once, and a chain on top of it: descriptors one after the other in the ring, or a
+ * single one that refers to an indirect table (2.8.7). Worker thread. */
+#ifndef WEFT_VHOST_USER_PACKED_CHAIN_H
+#define WEFT_VHOST_USER_PACKED_CHAIN_H
+
+#include "base/frame.h"
+#include "vhost-user/guest_window.h"
+#include "vhost-user/packed_ring.h"
+
+#define PACKED_BATCH BURST_FRAMES
+
+struct packed_cursor {
+	const struct virtqueue *vq;
+	const struct guest_window *window;
+	uint16_t position; /* of the next descriptor */
+	uint16_t place;	   /* of it in the batch */
+	uint16_t count;	   /* of the batch */
+	uint32_t left;	   /* descriptors the ring can still hold: a round, less what is out */
+	struct packed_descriptor batch[PACKED_BATCH];
+};
+
+enum packed_status {
+	PACKED_BUFFER,	 /* chain->current is the next buffer */
+	PACKED_END,	 /* there was none left */
+	PACKED_BROKEN,	 /* the chain goes on where nothing is available: its end is nowhere */
+	PACKED_ADDRESS,	 /* the indirect table is outside the guest's memory */
+	PACKED_INDIRECT, /* with NEXT, of a wrong size, or not negotiated */
+	PACKED_STATUS_COUNT
+};
+
+struct packed_chain {
+	const struct packed_descriptor *current; /* a buffer: in the batch, or below */
+	struct packed_descriptor entry;		 /* of an indirect table */
+	uint16_t id;				 /* of the last descriptor taken from the ring */
+	uint16_t flags;				 /* its flags */
+	struct packed_cursor *cursor;
+	struct guest_window *window;
+	uint16_t count; /* descriptors of the ring */
+	uint32_t steps; /* all descriptors read */
+	bool indirect;
+	uint32_t table_next;	/* entry */
+	uint32_t table_size;	/* entries */
+	uint64_t table_address; /* of an indirect table ... */
+	const uint8_t *table;	/* ... and where it is here; NULL: in more than one region */
+};
+
+/* To `position`, up to a round ahead of vq->last_used. */
+static inline void packed_cursor_seek(struct packed_cursor *cursor, uint16_t position)
+{
+	const struct virtqueue *vq = cursor->vq;
+
+	cursor->position = position;
+	cursor->place = 0;
+	cursor->count = 0;
+	cursor->left = vq->size - packed_distance(vq->last_used, position, vq->size);
+}
+
+static inline void packed_cursor_open(struct packed_cursor *cursor, const struct virtqueue *vq,
+				      const struct guest_window *window, uint16_t position)
+{
+	cursor->vq = vq;
+	cursor->window = window;
+	packed_cursor_seek(cursor, position);
+}
+
+/* Reads available descriptors into batch[n ..], from slot `slot` on, up to n == end; returns n. */
+static inline uint32_t packed_cursor_read_run(struct packed_cursor *cursor, uint32_t slot,
+					      uint16_t wrap, uint32_t n, uint32_t end)
+{
+	const uint8_t *at = packed_slot_at(cursor->vq, (uint16_t)slot);
+
+	for (; n < end; n++, at += sizeof(struct packed_descriptor)) {
+		if (!packed_descriptor_read(at, wrap, &cursor->batch[n]))
+			break;
+		guest_window_prefetch(cursor->window, cursor->batch[n].address);
+	}
+	return n;
+}
+
+/* Reads up to `wanted` available descriptors from the cursor on, over the end of the ring. */
+static inline void packed_cursor_read(struct packed_cursor *cursor, uint32_t wanted)
+{
+	uint32_t slot = packed_slot(cursor->position), to_end = cursor->vq->size - slot, n;
+	uint16_t wrap = cursor->position & PACKED_WRAP;
+
+	if (wanted > PACKED_BATCH)
+		wanted = PACKED_BATCH;
+	if (wanted > cursor->left)
+		wanted = cursor->left;
+	n = packed_cursor_read_run(cursor, slot, wrap, 0, wanted < to_end ? wanted : to_end);
+	if (n == to_end)
+		n = packed_cursor_read_run(cursor, 0, wrap ^ PACKED_WRAP, n, wanted);
+	cursor->place = 0;
+	cursor->count = (uint16_t)n;
+}
+
+/* How many descriptors are at hand; looks for up to `wanted` when there is none. 0: the ring has no
+ * more. */
+static inline uint32_t packed_cursor_fill(struct packed_cursor *cursor, uint32_t wanted)
+{
+	if (cursor->place == cursor->count)
+		packed_cursor_read(cursor, wanted);
+	return (uint32_t)cursor->count - cursor->place;
+}
+
+/* Leaves `count` of those at hand behind. */
+static inline void packed_cursor_pass(struct packed_cursor *cursor, uint32_t count)
+{
+	cursor->position = packed_advance(cursor->position, count, cursor->vq->size);
+	cursor->place = (uint16_t)(cursor->place + count);
+	cursor->left -= count;
+}
+
+/* The first buffer of a chain that is an indirect table (2.8.7), and the next of it. */
+enum packed_status packed_chain_enter(struct packed_chain *chain);
+enum packed_status packed_chain_entry(struct packed_chain *chain);
+
+/* Takes the next descriptor of the ring. The driver makes all of a chain available before its first
+ * one, so what is not there now never will be. */
+static inline bool packed_chain_step(struct packed_chain *chain)
+{
+	struct packed_cursor *cursor = chain->cursor;
+
+	if (packed_cursor_fill(cursor, PACKED_BATCH) == 0)
+		return false;
+	chain->current = &cursor->batch[cursor->place];
+	chain->id = chain->current->id;
+	chain->flags = chain->current->flags;
+	packed_cursor_pass(cursor, 1);
+	chain->count++;
+	chain->steps++;
+	return true;
+}
+
+/* Begins with the descriptor at the cursor, which is at hand. */
+static inline enum packed_status packed_chain_begin(struct packed_chain *chain,
+						    struct packed_cursor *cursor,
+						    struct guest_window *window)
+{
+	chain->cursor = cursor;
+	chain->window = window;
+	chain->count = 0;
+	chain->steps = 0;
+	chain->indirect = false;
+	if (!packed_chain_step(chain))
+		return PACKED_BROKEN;
+	return chain->flags & PACKED_DESCRIPTOR_INDIRECT ? packed_chain_enter(chain)
+							 : PACKED_BUFFER;
+}
+
+/* Goes on after PACKED_BUFFER. */
+static inline enum packed_status packed_chain_next(struct packed_chain *chain)
+{
+	if (chain->indirect)
+		return packed_chain_entry(chain);
+	if (!(chain->flags & PACKED_DESCRIPTOR_NEXT))
+		return PACKED_END;
+	if (!packed_chain_step(chain))
+		return PACKED_BROKEN;
+	/* 2.8.19: no table in a chain of several. */
+	return chain->flags & PACKED_DESCRIPTOR_INDIRECT ? PACKED_INDIRECT : PACKED_BUFFER;
+}
+
+/* Moves the cursor behind the chain, wherever the walk ended; from then on chain->count is the
+ * number of its descriptors, and chain->id its id (2.8.6). False when it has no end. */
+static inline bool packed_chain_close(struct packed_chain *chain)
+{
+	while (chain->flags & PACKED_DESCRIPTOR_NEXT) {
+		if (!packed_chain_step(chain))
+			return false;
+	}
+	return true;
+}
+
+#endif
