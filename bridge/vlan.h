@@ -14,7 +14,7 @@
 
 enum vlan_mode {
 	VLAN_MODE_PLAIN,  /* no vlan key: untagged (and priority-tagged) frames are VLAN 0; tagged
-			   * frames pass  with their tag to plain ports and to trunks that allow it */
+			   * frames keep their tag, to plain ports and trunks that allow it */
 	VLAN_MODE_ACCESS, /* `vlan: 10`: untagged outside, VLAN 10 inside; a frame tagged with 10 is
 			     taken too */
 	VLAN_MODE_TRUNK,  /* `vlans: [..]`, `native: N` */

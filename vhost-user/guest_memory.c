@@ -19,11 +19,21 @@
 struct guest_memory_mapping {
 	uint8_t *address;
 	size_t length;
+	dev_t device; /* of the file, with inode and offset: to know it again */
+	ino_t inode;
+	uint64_t offset;
 	uint32_t references; /* tables that hold it; control's */
 	struct fault_range *range;
 	_Atomic bool faulted; /* SIGBUS handler: release; guest_memory_faulted(): acquire */
 };
 
+/* Times one region may be added: once for each pair of queues is usual. */
+#define ADDED_MAX 256u
+
+static uint32_t find_region(const struct guest_memory *memory,
+			    const struct guest_memory_region_request *request);
+static bool is_same_file(const struct guest_memory_region *region,
+			 const struct guest_memory_region_request *request, int fd);
 static int check_request(const struct guest_memory_region_request *request, struct error *error);
 static int check_overlaps(const struct guest_memory *memory,
 			  const struct guest_memory_region_request *request, struct error *error);
@@ -64,14 +74,19 @@ int guest_memory_add(const struct guest_memory *base,
 		     struct guest_memory **out, struct error *error)
 {
 	uint32_t count = base != NULL ? base->region_count : 0;
+	uint32_t at = find_region(base, request);
+	bool again = at < count && is_same_file(&base->regions[at], request, fd);
 	struct guest_memory *memory = NULL;
-	int rc;
+	int rc = 0;
 
-	if (count >= GUEST_MEMORY_REGIONS_MAX)
-		rc = error_set(error, ENOSPC, "all %u memory slots are in use",
-			       GUEST_MEMORY_REGIONS_MAX);
+	if (again ? base->regions[at].added >= ADDED_MAX : count >= GUEST_MEMORY_REGIONS_MAX)
+		rc = again ? error_set(error, ENOSPC, "a memory region added %u times", ADDED_MAX)
+			   : error_set(error, ENOSPC, "all %u memory slots are in use",
+				       GUEST_MEMORY_REGIONS_MAX);
 	else if ((memory = table_copy(base, count + 1)) == NULL)
 		rc = error_set(error, ENOMEM, "out of memory");
+	else if (again)
+		memory->regions[at].added++;
 	else
 		rc = table_insert(memory, request, fd, error);
 	foreign_fd_close(fd);
@@ -88,28 +103,25 @@ int guest_memory_remove(const struct guest_memory *base,
 			struct guest_memory **out, struct error *error)
 {
 	uint32_t count = base != NULL ? base->region_count : 0;
+	uint32_t at = find_region(base, request);
+	struct guest_memory *memory;
 
-	for (uint32_t i = 0; i < count; i++) {
-		const struct guest_memory_region *region = &base->regions[i];
-		struct guest_memory *memory;
-
-		if (region->guest_address != request->guest_address ||
-		    region->size != request->size || region->user_address != request->user_address)
-			continue;
-		memory = table_copy(base, count);
-		if (memory == NULL)
-			return error_set(error, ENOMEM, "out of memory");
-		mapping_put(memory->regions[i].mapping);
-		memory->region_count--;
-		memmove(&memory->regions[i], &memory->regions[i + 1],
-			(memory->region_count - i) * sizeof(memory->regions[0]));
-		*out = memory;
+	if (at == count)
+		return error_set(error, ENOENT,
+				 "there is no memory region at 0x%" PRIx64 " of 0x%" PRIx64
+				 " bytes to remove",
+				 request->guest_address, request->size);
+	memory = table_copy(base, count);
+	if (memory == NULL)
+		return error_set(error, ENOMEM, "out of memory");
+	*out = memory;
+	if (--memory->regions[at].added > 0)
 		return 0;
-	}
-	return error_set(error, ENOENT,
-			 "there is no memory region at 0x%" PRIx64 " of 0x%" PRIx64
-			 " bytes to remove",
-			 request->guest_address, request->size);
+	mapping_put(memory->regions[at].mapping);
+	memory->region_count--;
+	memmove(&memory->regions[at], &memory->regions[at + 1],
+		(memory->region_count - at) * sizeof(memory->regions[0]));
+	return 0;
 }
 
 void guest_memory_release(struct guest_memory *memory)
@@ -162,6 +174,34 @@ bool guest_memory_guest_address(const struct guest_memory *memory, const void *h
 		}
 	}
 	return false;
+}
+
+/* The index of the region that matches in all but the offset; the count of regions if none does. */
+static uint32_t find_region(const struct guest_memory *memory,
+			    const struct guest_memory_region_request *request)
+{
+	uint32_t count = memory != NULL ? memory->region_count : 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		const struct guest_memory_region *region = &memory->regions[i];
+
+		if (region->guest_address == request->guest_address &&
+		    region->size == request->size && region->user_address == request->user_address)
+			return i;
+	}
+	return count;
+}
+
+static bool is_same_file(const struct guest_memory_region *region,
+			 const struct guest_memory_region_request *request, int fd)
+{
+	const struct guest_memory_mapping *mapping = region->mapping;
+	struct stat status;
+
+	/* Only of files that may be asked: fstat() of some could stall. */
+	return foreign_fd_check_memory(fd, NULL) == 0 && fstat(fd, &status) == 0 &&
+	       status.st_dev == mapping->device && status.st_ino == mapping->inode &&
+	       request->mmap_offset == mapping->offset;
 }
 
 static int check_request(const struct guest_memory_region_request *request, struct error *error)
@@ -245,6 +285,9 @@ static int map_region(const struct guest_memory_region_request *request, int fd,
 	start = request->mmap_offset / page * page;
 	length = (request->mmap_offset + request->size - start + page - 1) / page * page;
 	mapping->length = length;
+	mapping->device = status.st_dev;
+	mapping->inode = status.st_ino;
+	mapping->offset = request->mmap_offset;
 	mapping->address = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
 				fd, (off_t)start);
 	if (mapping->address == MAP_FAILED) {
@@ -266,6 +309,7 @@ static int map_region(const struct guest_memory_region_request *request, int fd,
 	region->user_address = request->user_address;
 	region->host_address = mapping->address + (request->mmap_offset - start);
 	region->mapping = mapping;
+	region->added = 1;
 	return 0;
 
 fail_range:

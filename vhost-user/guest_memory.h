@@ -36,6 +36,7 @@ struct guest_memory_region {
 	uint64_t user_address;
 	uint8_t *host_address; /* of guest_address */
 	struct guest_memory_mapping *mapping;
+	uint32_t added; /* times the frontend added it, see guest_memory_add() */
 };
 
 /* Regions sorted by guest_address, none overlapping in guest addresses. */
@@ -53,7 +54,10 @@ int guest_memory_create(const struct guest_memory_region_request *requests, cons
 			uint32_t count, struct guest_memory **out, struct error *error);
 
 /* Control. A new table: `base` (NULL: empty) plus one region / minus the region that matches
- * guest_address, size and user_address. `base` stays valid and owned by the caller. */
+ * guest_address, size and user_address. `base` stays valid and owned by the caller.
+ *
+ * A region that is there already, of the same file, may be added again, and is gone when it was
+ * removed as often: QEMU 7.2 sends each of the two for every pair of queues. */
 int guest_memory_add(const struct guest_memory *base,
 		     const struct guest_memory_region_request *request, int fd,
 		     struct guest_memory **out, struct error *error);

@@ -7,8 +7,10 @@
 #include "vswitch/switch.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define QEMU_PORTS_MAX 32u
 #define QEMU_MEMORY    "512M"
@@ -171,6 +173,7 @@ static json_t *call_port_add(struct vswitch *vswitch, json_t *params, int fd, st
 	const char *name, *text;
 	struct port_config port;
 	json_error_t why;
+	int kept = -1;
 
 	if (!READ_PARAMS(params, error, "{s:s, s:s}", "name", &name, "config", &text))
 		return NULL;
@@ -187,10 +190,20 @@ static json_t *call_port_add(struct vswitch *vswitch, json_t *params, int fd, st
 		}
 		/* The descriptor says which tap it is; the name was to select the type. */
 		memset(port.options.tap.name, 0, sizeof(port.options.tap.name));
-		port.options.tap.fd = fd;
+		/* The configuration's own, so that the port can be opened again from it; the one
+		 * that was passed is closed with the request. */
+		kept = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+		if (kept < 0) {
+			error_set(error, errno, "port %s: %s", name, strerror(errno));
+			return NULL;
+		}
+		port.options.tap.fd = kept;
 	}
-	/* The port makes a copy of its own; ours is closed with the request. */
-	return vswitch_port_add(vswitch, &port, error) < 0 ? NULL : json_object();
+	if (vswitch_port_add(vswitch, &port, error) == 0)
+		return json_object();
+	if (kept >= 0)
+		close(kept);
+	return NULL;
 }
 
 /* Methods with the one parameter "name". */

@@ -13,6 +13,9 @@
 #include <string.h>
 #include <sys/epoll.h>
 
+/* Of one port, on their way to the worker. */
+#define ANNOUNCEMENTS_MAX 16u
+
 static struct port_queue *queues_create(struct port *port, uint16_t count)
 {
 	struct port_queue *queues = calloc(count > 0 ? count : 1, sizeof(*queues));
@@ -21,7 +24,7 @@ static struct port_queue *queues_create(struct port *port, uint16_t count)
 		queues[i].port = port;
 		queues[i].index = i;
 		queues[i].fd = -1;
-		queues[i].wake_fd = -1;
+		atomic_init(&queues[i].wake_fd, -1);
 	}
 	return queues;
 }
@@ -100,20 +103,22 @@ void port_queue_start(struct port_queue *queue, int wake_fd)
 		return;
 	}
 	worker = port->vswitch->workers[queue->worker];
-	queue->wake_fd = wake_fd;
-	/* Before epoll and the worker's look: an event for a queue that does not run would be lost.
-	 */
-	atomic_store_explicit(&queue->running, true, memory_order_release);
 	if (wake_fd >= 0) {
 		struct epoll_event event = { .events = EPOLLIN | EPOLLET,
 					     .data.u64 = worker_queue_token(queue) };
 
-		if (epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, wake_fd, &event) != 0)
-			log_warning(
-			    "port %s: queue %u: its wake-up descriptor cannot be waited for: %s",
-			    port->name, queue->index, strerror(errno));
+		if (epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, wake_fd, &event) != 0) {
+			log_warning("port %s: queue %u: its wake-up descriptor cannot be waited "
+				    "for (%s), so it is polled",
+				    port->name, queue->index, strerror(errno));
+			wake_fd = -1;
+		}
 	}
-	/* relaxed: rescan's release in worker_wake() publishes it. */
+	/* relaxed: `running` publishes it. */
+	atomic_store_explicit(&queue->wake_fd, wake_fd, memory_order_relaxed);
+	atomic_store_explicit(&queue->running, true, memory_order_release);
+	/* An event before this is lost, but the worker looks now. relaxed: rescan's release in
+	 * worker_wake() publishes it. */
 	atomic_store_explicit(&queue->attention, true, memory_order_relaxed);
 	worker_wake(worker);
 }
@@ -121,6 +126,7 @@ void port_queue_start(struct port_queue *queue, int wake_fd)
 void port_queue_halt(struct port_queue *queue)
 {
 	struct port *port = queue->port;
+	int wake_fd;
 
 	/* relaxed: the grace period that follows orders it for the workers. */
 	atomic_store_explicit(&queue->running, false, memory_order_relaxed);
@@ -128,10 +134,11 @@ void port_queue_halt(struct port_queue *queue)
 		port_count_send_queues(port);
 		return;
 	}
-	if (queue->wake_fd >= 0)
-		epoll_ctl(port->vswitch->workers[queue->worker]->epoll_fd, EPOLL_CTL_DEL,
-			  queue->wake_fd, NULL);
-	queue->wake_fd = -1;
+	/* A worker that sees it gone polls on until it sees that the queue runs no more. */
+	wake_fd = atomic_exchange_explicit(&queue->wake_fd, -1, memory_order_relaxed);
+	if (wake_fd >= 0)
+		epoll_ctl(port->vswitch->workers[queue->worker]->epoll_fd, EPOLL_CTL_DEL, wake_fd,
+			  NULL);
 }
 
 void port_queue_stop(struct port_queue *queue)
@@ -176,12 +183,18 @@ static void write_rarp(struct mac mac, uint8_t frame[60])
 
 void port_announce(struct port *port, struct mac mac)
 {
-	struct worker_injection *injection = calloc(1, sizeof(*injection));
 	uint16_t worker = port->receive_count > 0 ? port->receive_queues[0].worker : 0;
+	struct worker_injection *injection;
 
+	/* A frontend that announces faster than the network takes it must not fill our memory. */
+	if (atomic_load_explicit(&port->announcing, memory_order_relaxed) >= ANNOUNCEMENTS_MAX)
+		return;
+	injection = calloc(1, sizeof(*injection));
 	if (injection == NULL)
 		return;
+	atomic_fetch_add_explicit(&port->announcing, 1, memory_order_relaxed);
 	injection->port = port->index;
+	injection->serial = port->serial;
 	injection->length = 60;
 	write_rarp(mac, injection->bytes);
 	worker_inject(port->vswitch->workers[worker], injection);

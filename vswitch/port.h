@@ -31,9 +31,9 @@ struct port_queue {
 	void *handle;	/* the type's own: a virtqueue, a file */
 	int fd;		/* the type's own */
 	/* Receive side: the fd that becomes readable (edge) when there is something to receive; -1:
-	 * none, the queue has nothing to say or must be polled. Control writes
-	 * (port_queue_set_wake_fd). */
-	int wake_fd;
+	 * none, the queue has nothing to say or must be polled. Control writes, also while the
+	 * worker may still be in the queue (port_queue_halt). */
+	_Atomic int wake_fd;
 	/* Control: set and cleared by the type's open/close or its callbacks
 	 * (port_queue_start/stop); worker: acquire. A queue that is not running is neither received
 	 * from nor sent to. */
@@ -51,7 +51,8 @@ struct port_queue {
 
 struct port {
 	char name[CONFIG_NAME_MAX + 1];
-	uint16_t index; /* slot in the switch, < CONFIG_PORTS_MAX */
+	uint16_t index;	 /* slot in the switch, < CONFIG_PORTS_MAX */
+	uint64_t serial; /* never that of another port, in this slot or any */
 	const struct port_type *type;
 	struct port_config config;
 	struct vswitch *vswitch;
@@ -64,6 +65,8 @@ struct port {
 	 * stopped queue met by chance just drops, PORT_DOWN). */
 	_Atomic uint16_t send_running;
 	_Atomic bool link; /* a peer is there */
+	/* Frames of control's own that wait for the worker: control adds, the worker subtracts. */
+	_Atomic uint32_t announcing;
 	const char *fault; /* why the port is down, static text; NULL when it is well. Control. */
 	struct port_counters *counters; /* [workers] */
 };

@@ -2,14 +2,13 @@
  * workers count (relaxed), and changes nothing. */
 #include "vswitch/show.h"
 
+#include "base/clock.h"
 #include "bridge/mac_table.h"
 #include "vswitch/switch.h"
 #include "vswitch/worker.h"
 
-#include <rte_cycles.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 static json_t *show_vlan(const struct vlan_membership *vlan)
 {
@@ -160,12 +159,10 @@ static void show_mac(void *context, const struct mac_table_entry *entry)
 
 json_t *show_macs(const struct vswitch *vswitch)
 {
-	struct mac_list list = { .vswitch = vswitch, .array = json_array() };
-	struct timespec now;
+	struct mac_list list = { .vswitch = vswitch,
+				 .array = json_array(),
+				 .now = clock_seconds() }; /* the clock workers learn by */
 
-	/* The clock workers learn by. */
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	list.now = (uint32_t)now.tv_sec;
 	for (unsigned i = 0; i < vswitch->network_limit; i++) {
 		list.network = vswitch->networks[i];
 		if (list.network != NULL)
@@ -258,7 +255,7 @@ json_t *show_workers(const struct vswitch *vswitch)
 	for (uint32_t i = 0; i < vswitch->worker_count; i++) {
 		const struct worker *worker = vswitch->workers[i];
 		const struct worker_counters *counters = &worker->counters;
-		uint64_t now = rte_rdtsc();
+		uint64_t now = clock_cycles();
 		double age = now > worker->started ? (double)(now - worker->started) : 1;
 		double busy = (double)read_counter(&counters->busy_cycles) / age;
 

@@ -161,6 +161,7 @@ void vswitch_destroy(struct vswitch *vswitch)
 		event_free(vswitch->fault_event);
 	if (vswitch->fault_fd >= 0)
 		close(vswitch->fault_fd);
+	vswitch_close_given(&vswitch->config, NULL);
 	config_clear(&vswitch->config);
 	rcu_destroy(vswitch->rcu);
 	free(vswitch->workers);

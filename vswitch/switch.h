@@ -36,6 +36,7 @@ struct vswitch {
 	uint32_t worker_count;
 	uint32_t worker_queues[CONFIG_WORKERS_MAX]; /* receive queues assigned to each */
 	uint64_t generation;			    /* of the last snapshot */
+	uint64_t ports_opened;			    /* the last port's serial */
 	_Atomic(struct snapshot *)
 	    snapshot; /* control: release; workers: acquire, in worker_run() */
 	struct event *age_timer;
@@ -66,6 +67,11 @@ void vswitch_destroy(struct vswitch *vswitch);
  * (-EBUSY with the reason) . */
 int vswitch_apply(struct vswitch *vswitch, const char *file, const struct config *wanted,
 		  struct error *error);
+
+/* Open taps that were given (inherited, or passed over the API) belong to the running
+ * configuration, which may open the port from them again; closes those of `from` that `to` (NULL:
+ * empty) has no more. */
+void vswitch_close_given(const struct config *from, const struct config *to);
 
 /* What apply would do, one line each: "+ port vm1", "- network lab", "~ port vm2 (vlan)"; a JSON
  * array of objects {action: add|remove|change, kind, name, keys: [...]}. */

@@ -1,9 +1,9 @@
 /* Making the running switch equal to a configuration (vswitch_apply of switch.h). Control thread.
  *
- * In order: check all that can be checked; close the ports that go or change what they are; make
- * the networks; open the ports that come; edit in place the ports that only change their
- * membership; publish. When a port cannot be opened, all of it is undone in reverse order and the
- * first error returned. */
+ * In order: check all that can be checked; close the ports that go or change what they are; open
+ * those that come, which is what may fail; make and drop networks; edit in place the ports that
+ * only change their membership; publish. When a port cannot be opened, those opened are closed,
+ * those closed opened again, and nobody else has noticed anything. */
 #include "vswitch/switch.h"
 
 #include "base/log.h"
@@ -12,6 +12,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+/* What a move from one configuration to another leaves to be done after its publication. */
+struct move {
+	bool changed;			       /* there is something to publish */
+	bool edited[CONFIG_PORTS_MAX];	       /* by port index */
+	struct network *old[CONFIG_PORTS_MAX]; /* replaced or dropped; workers may be in them */
+};
 
 static struct port *port_create(struct vswitch *vswitch, const struct port_config *config)
 {
@@ -24,6 +32,7 @@ static struct port *port_create(struct vswitch *vswitch, const struct port_confi
 	port->type = config->type;
 	port->config = *config;
 	port->vswitch = vswitch;
+	port->serial = ++vswitch->ports_opened;
 	port->counters = aligned_alloc(_Alignof(struct port_counters), size);
 	if (port->counters == NULL) {
 		free(port);
@@ -111,7 +120,8 @@ static int close_ports(struct vswitch *vswitch, const struct config *wanted)
 	return result;
 }
 
-static int open_ports(struct vswitch *vswitch, const struct config *wanted, struct error *error)
+static int open_ports(struct vswitch *vswitch, const struct config *wanted, struct move *move,
+		      struct error *error)
 {
 	for (uint32_t i = 0; i < wanted->port_count; i++) {
 		int result;
@@ -121,6 +131,7 @@ static int open_ports(struct vswitch *vswitch, const struct config *wanted, stru
 		result = port_open(vswitch, &wanted->ports[i], error);
 		if (result != 0)
 			return result;
+		move->changed = true;
 	}
 	return 0;
 }
@@ -130,9 +141,8 @@ static bool same_table(const struct network_config *a, const struct network_conf
 	return a->mac_limit == b->mac_limit && a->mac_quota == b->mac_quota;
 }
 
-/* Makes missing networks, and fresh ones in place of those whose MAC table changes its size; the
- * old ones are returned in *old (network_limit entries) to be freed once no worker uses them. */
-static int make_networks(struct vswitch *vswitch, const struct config *wanted, struct network **old,
+/* Makes missing networks, and fresh ones in place of those whose MAC table changes its size. */
+static int make_networks(struct vswitch *vswitch, const struct config *wanted, struct move *move,
 			 struct error *error)
 {
 	for (uint32_t i = 0; i < wanted->network_count; i++) {
@@ -141,6 +151,9 @@ static int make_networks(struct vswitch *vswitch, const struct config *wanted, s
 		struct network *fresh;
 		uint16_t slot = 0;
 
+		if (network != NULL && network_config_equal(&network->config, config))
+			continue;
+		move->changed = true;
 		if (network != NULL && same_table(&network->config, config)) {
 			network->config = *config;
 			continue;
@@ -159,7 +172,7 @@ static int make_networks(struct vswitch *vswitch, const struct config *wanted, s
 			    "network '%s': there are %u networks already, no more can be",
 			    config->name, CONFIG_PORTS_MAX);
 		}
-		old[slot] = network;
+		move->old[slot] = network;
 		vswitch->networks[slot] = fresh;
 		if (slot >= vswitch->network_limit)
 			vswitch->network_limit = (uint16_t)(slot + 1);
@@ -167,22 +180,22 @@ static int make_networks(struct vswitch *vswitch, const struct config *wanted, s
 	return 0;
 }
 
-/* Takes networks out of the table that nobody wants any more, into *old. */
-static void drop_networks(struct vswitch *vswitch, const struct config *wanted,
-			  struct network **old)
+/* Takes networks out of the table that nobody wants any more. */
+static void drop_networks(struct vswitch *vswitch, const struct config *wanted, struct move *move)
 {
 	for (uint16_t i = 0; i < vswitch->network_limit; i++) {
 		struct network *network = vswitch->networks[i];
 
 		if (network == NULL || config_find_network(wanted, network->config.name) != NULL)
 			continue;
-		old[i] = network;
+		move->old[i] = network;
+		move->changed = true;
 		vswitch->networks[i] = NULL;
 	}
 }
 
 /* Ports that stay open take over what changed around them. */
-static void edit_ports(struct vswitch *vswitch, const struct config *wanted)
+static void edit_ports(struct vswitch *vswitch, const struct config *wanted, struct move *move)
 {
 	for (uint16_t i = 0; i < vswitch->port_limit; i++) {
 		struct port *port = vswitch->ports[i];
@@ -191,39 +204,76 @@ static void edit_ports(struct vswitch *vswitch, const struct config *wanted)
 
 		if (config == NULL || port_config_equal(config, &port->config))
 			continue;
-		forget_macs(vswitch, port);
 		port->config = *config;
+		move->edited[i] = true;
+		move->changed = true;
+	}
+}
+
+/* Once no worker learns by the old memberships: what was learned by them, in whichever network, or
+ * a later port in the same slot would be taken for the one that was there. */
+static void forget_edited(struct vswitch *vswitch, const struct move *move)
+{
+	for (uint16_t i = 0; i < vswitch->port_limit; i++) {
+		if (!move->edited[i])
+			continue;
+		for (uint16_t n = 0; n < vswitch->network_limit; n++) {
+			if (vswitch->networks[n] != NULL)
+				mac_table_flush_port(vswitch->networks[n]->macs, i);
+		}
 	}
 }
 
 /* Brings the tables to `wanted`. On error they are in between, and the caller goes back. */
 static int move_to(struct vswitch *vswitch, const struct config *wanted, struct error *error)
 {
-	struct network **old = calloc(CONFIG_PORTS_MAX, sizeof(*old));
+	struct move *move = calloc(1, sizeof(*move));
 	int result;
 
-	if (old == NULL)
+	if (move == NULL)
 		return error_set(error, ENOMEM, "out of memory");
 	result = close_ports(vswitch, wanted);
 	if (result != 0)
 		error_set(error, -result, "out of memory");
 	else
-		result = make_networks(vswitch, wanted, old, error);
+		result = open_ports(vswitch, wanted, move, error);
+	if (result == 0)
+		result = make_networks(vswitch, wanted, move, error);
 	if (result == 0) {
-		edit_ports(vswitch, wanted);
-		drop_networks(vswitch, wanted, old);
-		result = open_ports(vswitch, wanted, error);
+		drop_networks(vswitch, wanted, move);
+		edit_ports(vswitch, wanted, move);
 	}
-	/* In any case: the workers must leave what is about to be freed. */
-	if (vswitch_publish(vswitch) != 0) {
+	/* On error too: the workers must leave what is about to be freed. */
+	if (move->changed && vswitch_publish(vswitch) != 0) {
 		log_error("out of memory while publishing; replaced networks are kept");
-		free(old);
+		free(move);
 		return result != 0 ? result : error_set(error, ENOMEM, "out of memory");
 	}
+	forget_edited(vswitch, move);
 	for (uint32_t i = 0; i < CONFIG_PORTS_MAX; i++)
-		network_free(old[i]);
-	free(old);
+		network_free(move->old[i]);
+	free(move);
 	return result;
+}
+
+static bool has_given(const struct config *config, int fd)
+{
+	for (uint32_t i = 0; i < config->port_count; i++) {
+		if (config->ports[i].type == &port_tap && config->ports[i].options.tap.fd == fd)
+			return true;
+	}
+	return false;
+}
+
+void vswitch_close_given(const struct config *from, const struct config *to)
+{
+	for (uint32_t i = 0; i < from->port_count; i++) {
+		const struct port_config *port = &from->ports[i];
+
+		if (port->type == &port_tap && port->options.tap.fd >= 0 &&
+		    (to == NULL || !has_given(to, port->options.tap.fd)))
+			close(port->options.tap.fd);
+	}
 }
 
 /* What a running weftd cannot change: refused when it is given and differs. */
@@ -269,6 +319,7 @@ int vswitch_apply(struct vswitch *vswitch, const char *file, const struct config
 		config_clear(&next);
 		return result;
 	}
+	vswitch_close_given(&vswitch->config, &next);
 	config_clear(&vswitch->config);
 	vswitch->config = next;
 	return 0;

@@ -8,17 +8,23 @@
 
 #include "base/parse.h"
 
-#include <string.h>
+#include <sched.h>
+
+/* Longer than any send takes, unless the worker that sends is not running. */
+#define LOCK_SPINS 10000u
 
 static void queue_lock(struct port_queue *queue)
 {
-	uint32_t free = 0;
+	uint32_t free = 0, spins = 0;
 
 	/* acquire: pairs with the release in queue_unlock() of the worker before us. */
 	while (!atomic_compare_exchange_weak_explicit(&queue->lock, &free, 1, memory_order_acquire,
 						      memory_order_relaxed)) {
 		free = 0;
-		__builtin_ia32_pause();
+		if (++spins < LOCK_SPINS)
+			__builtin_ia32_pause();
+		else
+			sched_yield();
 	}
 }
 

@@ -87,8 +87,11 @@ static void injection_run(struct worker_context *context, const struct worker_in
 	struct burst *burst = context->in;
 	struct frame *frame = &burst->frames[0];
 
-	if (injection->port >= context->snapshot->port_limit || from->port == NULL)
-		return;
+	if (injection->port >= context->snapshot->port_limit || from->port == NULL ||
+	    from->port->serial != injection->serial)
+		return; /* the port is gone */
+	/* relaxed: a bound, nothing hangs on it. */
+	atomic_fetch_sub_explicit(&from->port->announcing, 1, memory_order_relaxed);
 	burst_reset(burst);
 	memset(frame, 0, sizeof(*frame));
 	frame->head = burst_head(burst, 0);
@@ -141,6 +144,7 @@ static void context_adopt(struct worker_context *context, uint64_t now)
 	}
 }
 
+/* NULL for WORKER_TOKEN_WAKE, too: what control wants, context_adopt() has seen to. */
 static struct port_queue *queue_of_token(const struct worker_context *context, uint64_t token)
 {
 	uint64_t port_index = token >> 16;
@@ -160,15 +164,8 @@ static void context_handle_events(struct worker_context *context, const struct e
 				  int count, uint64_t now)
 {
 	for (int i = 0; i < count; i++) {
-		struct port_queue *queue;
-		uint64_t drained;
+		struct port_queue *queue = queue_of_token(context, events[i].data.u64);
 
-		if (events[i].data.u64 == WORKER_TOKEN_WAKE) {
-			if (read(context->worker->wake_fd, &drained, sizeof(drained)) < 0)
-				continue; /* EAGAIN: drained already */
-			continue;
-		}
-		queue = queue_of_token(context, events[i].data.u64);
 		if (queue != NULL && queue_running(queue))
 			queue_activate(context, queue, now);
 	}
@@ -197,7 +194,8 @@ static uint32_t queue_poll(struct worker_context *context, struct port_queue *qu
  * runs. */
 static bool queue_goes_quiet(struct port_queue *queue)
 {
-	if (queue->wake_fd < 0)
+	/* relaxed: see port_queue_start() and port_queue_halt(). */
+	if (atomic_load_explicit(&queue->wake_fd, memory_order_relaxed) < 0)
 		return false;
 	return queue->port->type->arm == NULL || queue->port->type->arm(queue);
 }
@@ -326,7 +324,9 @@ static int worker_start_thread(struct worker *worker, struct error *error)
 
 static int worker_open_fds(struct worker *worker)
 {
-	struct epoll_event event = { .events = EPOLLIN, .data.u64 = WORKER_TOKEN_WAKE };
+	/* Edge triggered and never read: each write is an event of its own. To read it would be to
+	 * lose a wake-up that came after context_adopt() had looked. */
+	struct epoll_event event = { .events = EPOLLIN | EPOLLET, .data.u64 = WORKER_TOKEN_WAKE };
 
 	worker->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	worker->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -440,5 +440,5 @@ void worker_wake(struct worker *worker)
 	/* release: pairs with the acquire of the exchange in context_adopt(). */
 	atomic_store_explicit(&worker->rescan, 1, memory_order_release);
 	if (write(worker->wake_fd, &one, sizeof(one)) < 0)
-		return; /* EAGAIN: the counter is full, so it is readable all the same */
+		return; /* EAGAIN after 2^64 of them */
 }

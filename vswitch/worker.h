@@ -53,6 +53,7 @@ struct worker_injection {
 	struct worker_injection *next;
 	uint16_t port;
 	uint16_t length;
+	uint64_t serial; /* of the port; another one may have its slot by now */
 	uint8_t bytes[64];
 };
 

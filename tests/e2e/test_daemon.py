@@ -194,7 +194,7 @@ def test_taps(lab):
     with pytest.raises(WeftError) as error:
         switch.weft("port", "add", "t1", "--network", "lab", "--tap", "theirs")
     assert "theirs" in error.value.text
-    switch.weft("port", "add", "t1", "--network", "lab", "--tap", "theirs", "--existing", "true")
+    switch.weft("port", "add", "t1", "--network", "lab", "--tap", "{name: theirs, existing: true}")
     switch.weft("port", "del", "t1")
     switch.weft("port", "del", "t0")
     wait_until(lambda: {"theirs", "up0", "lo"} == {

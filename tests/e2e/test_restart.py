@@ -47,7 +47,7 @@ def test_tcp_survives_a_restart(lab):
     """Bytes in flight are lost or arrive; the stream stays whole."""
     switch = lab.switch(lab.isolated("vm1", "vm2"))
     first, second = lab.qemu("vm1", 1), lab.qemu("vm2", 2)
-    job = second.spawn("nc -l -p 7000 >/tmp/received; sha256sum </tmp/received")
+    job = second.spawn("mkfifo /tmp/hold; nc -l -p 7000 <>/tmp/hold >/tmp/received; sha256sum </tmp/received")
     second.run("until netstat -ltn | grep -q :7000; do usleep 20000; done")
     first.run("dd if=/dev/urandom of=/tmp/data bs=1M count=48 2>/dev/null")
     sender = first.spawn(f"nc {address(2)} 7000 </tmp/data")
@@ -74,4 +74,4 @@ def test_frontend_comes_and_goes(lab):
         assert switch.port("p1")["link"] == "up"
         frontend.close()
         wait_until(lambda: switch.port("p1")["link"] == "down", what="link down")
-    wait_until(lambda: descriptors() == before, what=f"{before} open files")
+    wait_until(lambda: descriptors() <= before, what=f"{before} open files")

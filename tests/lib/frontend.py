@@ -81,7 +81,9 @@ class _Queue:
 
     def wait(self, timeout):
         """Sleeps until the backend calls, at most `timeout` seconds."""
-        if select.select([self.call], [], [], max(timeout, 0))[0]:
+        poll = select.poll()
+        poll.register(self.call, select.POLLIN)
+        if poll.poll(max(timeout, 0) * 1000):
             os.eventfd_read(self.call)
 
     def close(self):

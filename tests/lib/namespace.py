@@ -54,6 +54,23 @@ class Namespace:
     def raw_socket(self, device, vnet_header=False):
         return RawSocket(self, device, vnet_header)
 
+    def socket(self, family, kind):
+        """A socket that lives in the namespace."""
+        library = ctypes.CDLL(None, use_errno=True)
+        own = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        other = os.open(f"/run/netns/{self.name}", os.O_RDONLY)
+        try:
+            if library.setns(other, CLONE_NEWNET):
+                raise OSError(ctypes.get_errno(), "setns")
+            try:
+                return socket.socket(family, kind, 0)
+            finally:
+                if library.setns(own, CLONE_NEWNET):
+                    os.abort()
+        finally:
+            os.close(own)
+            os.close(other)
+
     def close(self):
         subprocess.run(["ip", "netns", "del", self.name], check=True)
 
@@ -64,26 +81,13 @@ class RawSocket:
 
     def __init__(self, namespace, device, vnet_header):
         self.vnet_header = vnet_header
-        library = ctypes.CDLL(None, use_errno=True)
-        own = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-        other = os.open(f"/run/netns/{namespace.name}", os.O_RDONLY)
-        try:
-            if library.setns(other, CLONE_NEWNET):
-                raise OSError(ctypes.get_errno(), "setns")
-            try:
-                self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-                self.socket.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
-                self.socket.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
-                if vnet_header:
-                    self.socket.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
-                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
-                self.socket.bind((device, ETH_P_ALL))
-            finally:
-                if library.setns(own, CLONE_NEWNET):
-                    os.abort()
-        finally:
-            os.close(own)
-            os.close(other)
+        self.socket = namespace.socket(socket.AF_PACKET, socket.SOCK_RAW)
+        self.socket.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
+        self.socket.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
+        if vnet_header:
+            self.socket.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        self.socket.bind((device, ETH_P_ALL))
 
     def send(self, frame, header=None):
         if self.vnet_header:

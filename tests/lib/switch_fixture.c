@@ -23,10 +23,14 @@
 static void fixture_parse(const struct switch_fixture *fixture, const char *yaml,
 			  struct config *config)
 {
-	char text[16384];
-	size_t used = 0;
+	size_t used = 0, room = strlen(yaml) + 1;
 	struct error error;
+	char *text;
 
+	for (const char *at = yaml; (at = strchr(at, '@')) != NULL; at++)
+		room += strlen(fixture->directory);
+	text = malloc(room);
+	assert_non_null(text);
 	for (; *yaml != '\0'; yaml++) {
 		if (*yaml == '@') {
 			strcpy(text + used, fixture->directory);
@@ -34,17 +38,26 @@ static void fixture_parse(const struct switch_fixture *fixture, const char *yaml
 		} else {
 			text[used++] = *yaml;
 		}
-		assert_true(used < sizeof(text) - sizeof(fixture->directory));
 	}
 	if (config_parse("test.yaml", text, used, config, &error) != 0)
 		fail_msg("%s", error.text);
+	free(text);
 }
 
-void switch_fixture_open(struct switch_fixture *fixture, const char *yaml)
+static void fixture_start(struct switch_fixture *fixture, const char *yaml)
 {
 	struct config config;
 	struct error error;
 
+	fixture_parse(fixture, yaml, &config);
+	if (vswitch_create(fixture->loop, &config.workers, &fixture->vswitch, &error) != 0 ||
+	    vswitch_apply(fixture->vswitch, "test.yaml", &config, &error) != 0)
+		fail_msg("%s", error.text);
+	config_clear(&config);
+}
+
+void switch_fixture_open(struct switch_fixture *fixture, const char *yaml)
+{
 	signal(SIGPIPE, SIG_IGN);
 	log_set_level(LOG_LEVEL_ERROR);
 	clock_init();
@@ -52,11 +65,13 @@ void switch_fixture_open(struct switch_fixture *fixture, const char *yaml)
 	assert_non_null(mkdtemp(fixture->directory));
 	fixture->loop = event_base_new();
 	assert_non_null(fixture->loop);
-	fixture_parse(fixture, yaml, &config);
-	if (vswitch_create(fixture->loop, &config.workers, &fixture->vswitch, &error) != 0 ||
-	    vswitch_apply(fixture->vswitch, "test.yaml", &config, &error) != 0)
-		fail_msg("%s", error.text);
-	config_clear(&config);
+	fixture_start(fixture, yaml);
+}
+
+void switch_fixture_restart(struct switch_fixture *fixture, const char *yaml)
+{
+	vswitch_destroy(fixture->vswitch);
+	fixture_start(fixture, yaml);
 }
 
 void switch_fixture_close(struct switch_fixture *fixture)
@@ -107,6 +122,17 @@ struct fake_guest *switch_fixture_guest(struct switch_fixture *fixture, const ch
 		assert_true(result == 0 || result == -ENOSPC);
 	}
 	return guest;
+}
+
+void switch_fixture_reconnect(struct switch_fixture *fixture, const char *name,
+			      struct fake_guest *guest, enum fake_order order)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), "%s/%s", fixture->directory, name);
+	guest->options.path = path;
+	assert_return_code(fake_guest_reconnect(guest, order), 0);
+	guest->options.path = NULL;
 }
 
 struct port_totals switch_fixture_totals(struct switch_fixture *fixture, const char *name)

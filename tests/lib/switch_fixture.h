@@ -18,6 +18,10 @@ struct switch_fixture {
 void switch_fixture_open(struct switch_fixture *fixture, const char *yaml);
 void switch_fixture_close(struct switch_fixture *fixture);
 
+/* Ends the switch and starts it anew with the same configuration, as when weftd is restarted.
+ * Guests stay, and have lost their connection. */
+void switch_fixture_restart(struct switch_fixture *fixture, const char *yaml);
+
 /* Applies another configuration to the running switch; the result of vswitch_apply(). */
 int switch_fixture_apply(struct switch_fixture *fixture, const char *yaml, struct error *error);
 
@@ -25,6 +29,11 @@ int switch_fixture_apply(struct switch_fixture *fixture, const char *yaml, struc
  * posted on each pair. options may be NULL; path and pump are filled in here. */
 struct fake_guest *switch_fixture_guest(struct switch_fixture *fixture, const char *name,
 					const struct fake_guest_options *options, uint32_t buffers);
+
+/* The guest's frontend disconnects, and connects to the port @/NAME again: fake_guest_reconnect().
+ */
+void switch_fixture_reconnect(struct switch_fixture *fixture, const char *name,
+			      struct fake_guest *guest, enum fake_order order);
 
 /* Runs control once, without blocking. */
 void switch_fixture_pump(void *fixture);

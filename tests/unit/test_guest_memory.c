@@ -310,6 +310,45 @@ static void test_add_and_remove(void **state)
 	assert_int_equal(open_fds(), fds_before);
 }
 
+/* As QEMU does for each pair of queues. */
+static void test_add_again(void **state)
+{
+	struct guest_memory_region_request request = region(0, PAGE, 0, 0);
+	struct guest_memory *one, *two, *next;
+	struct error error;
+	uint32_t fds_before = open_fds();
+	int fd = memory_file(PAGE);
+
+	(void)state;
+	assert_int_equal(guest_memory_add(NULL, &request, dup(fd), &one, &error), 0);
+	assert_int_equal(guest_memory_add(one, &request, dup(fd), &two, &error), 0);
+	assert_int_equal(two->region_count, 1);
+	assert_int_equal(mappings(), 1);
+	/* Another file is another region, and overlaps. */
+	assert_int_equal(guest_memory_add(two, &request, memory_file(PAGE), &next, &error),
+			 -EINVAL);
+	guest_memory_release(one);
+
+	assert_int_equal(guest_memory_remove(two, &request, &one, &error), 0);
+	assert_non_null(at(one, 0, 1, 1));
+	assert_int_equal(guest_memory_remove(one, &request, &next, &error), 0);
+	assert_int_equal(next->region_count, 0);
+	guest_memory_release(next);
+	guest_memory_release(one);
+
+	/* There is an end to it. */
+	for (uint32_t i = 0; guest_memory_add(two, &request, dup(fd), &next, &error) == 0; i++) {
+		assert_true(i < 1000);
+		guest_memory_release(two);
+		two = next;
+	}
+	assert_non_null(strstr(error.text, "added 256 times"));
+	guest_memory_release(two);
+	assert_int_equal(mappings(), 0);
+	close(fd);
+	assert_int_equal(open_fds(), fds_before);
+}
+
 /* cmocka puts a handler of its own in place before each test. A second call changes nothing. */
 static void catch_faults(void)
 {
@@ -427,6 +466,7 @@ int main(void)
 		cmocka_unit_test(test_refused_files),
 		cmocka_unit_test(test_ordinary_file),
 		cmocka_unit_test(test_add_and_remove),
+		cmocka_unit_test(test_add_again),
 		cmocka_unit_test(test_truncated),
 		cmocka_unit_test(test_truncated_again_and_again),
 		cmocka_unit_test(test_foreign_fault),

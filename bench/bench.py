@@ -1,0 +1,215 @@
+#!/usr/bin/python3
+"""Measures weft beside its peers: ./run bench [--quick] [CASE...]
+
+Contenders take turns, round by round, so that whatever changes on the machine meets all of them.
+A measurement in which the cores moved, or something else ran on them, is dropped and repeated.
+Writes results.json and plots beside the build, and docs/performance.md with --docs."""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import statistics
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.dont_write_bytecode = True
+
+import cases  # noqa: E402
+import contenders  # noqa: E402
+import measure  # noqa: E402
+import report  # noqa: E402
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(
+        prog="./run bench", description="Measures weft beside its peers.",
+        epilog="cases: " + ", ".join(f"{case.name} ({case.title.lower()})"
+                                     for case in cases.ALL.values()))
+    parser.add_argument("cases", nargs="*", metavar="CASE",
+                        help="what to measure, or all; l2 if nothing is said")
+    parser.add_argument("--build", required=True, metavar="DIRECTORY",
+                        help="the build directory, configured with -Dbench=true")
+    parser.add_argument("--quick", action="store_true", help="two minutes: three short runs each")
+    parser.add_argument("--only", metavar="NAME,NAME", help="these contenders: " + ", ".join(
+        contender.name for contender in contenders.ALL))
+    parser.add_argument("--repeats", type=int, help="valid runs of each point")
+    parser.add_argument("--duration", type=float, help="seconds of each run")
+    parser.add_argument("--cores", default="0,1", metavar="GUESTS,SWITCH",
+                        help="where the guests and the switch's worker run (0,1)")
+    parser.add_argument("--priority", type=int, default=0, metavar="NICE",
+                        help="nice value of all that is measured; below 0 needs root")
+    parser.add_argument("--docs", metavar="DIRECTORY",
+                        help="write performance.md and its plots there")
+    parser.add_argument("--output", metavar="DIRECTORY",
+                        help="results.json and plots (BUILD/bench-results)")
+    parser.add_argument("--from", dest="source", metavar="FILE",
+                        help="measure nothing: report on an earlier results.json")
+    arguments = parser.parse_args()
+    if arguments.cases == ["all"]:
+        arguments.cases = list(cases.ALL)
+    unknown = [name for name in arguments.cases if name not in cases.ALL]
+    if unknown:
+        parser.error(f"no case {unknown[0]}; there are {', '.join(cases.ALL)}")
+    return arguments
+
+
+def find_contenders(context, wanted):
+    """Those that can run here; the others are told with the reason."""
+    present, absent = [], {}
+    for kind in contenders.ALL:
+        if wanted and kind.name not in wanted:
+            continue
+        contender = kind(context)
+        reason = contender.missing()
+        if reason is None:
+            present.append(contender)
+        else:
+            absent[kind.name] = reason
+            print(f"without {kind.title}: {reason}", flush=True)
+    return present, absent
+
+
+def groups(case, contender):
+    """Points of equal set-up, in order: they share one start."""
+    found = {}
+    for point in case.points:
+        if point.only is None or contender.name in point.only:
+            if point.poll == "busy" or contender.name == "weft":
+                found.setdefault((point.idle, point.poll), []).append(point)
+    return found
+
+
+class Bench:
+    def __init__(self, arguments, context):
+        self.arguments = arguments
+        self.context = context
+        self.records = []
+        duration = arguments.duration or (0.3 if arguments.quick else 1.0)
+        self.timing = ["--duration", str(duration), "--warm-up", "0.1"]
+
+    def repeats(self, case):
+        return self.arguments.repeats or (3 if self.arguments.quick else case.repeats)
+
+    def counted(self, case, contender, point):
+        return sum(1 for record in self.records
+                   if (record["case"], record["contender"], record["point"]) ==
+                   (case.name, contender.name, point.label) and record["dropped"] is None)
+
+    def keep(self, case, contender, point, number, result):
+        record = dict(case=case.name, contender=contender.name, point=point.label, round=number,
+                      **result)
+        self.records.append(record)
+        value = report.figure(case, record)
+        text = "-" if value is None else f"{value:8.2f} {case.unit}"
+        note = f"  dropped: {result['dropped']}" if result["dropped"] else ""
+        faults = measure.faults(result)
+        note += f"  FAULTS: {', '.join(faults)}" if faults else ""
+        print(f"{case.name:8} {point.label:18} {contender.name:8} {text}{note}", flush=True)
+
+    def run_group(self, case, contender, setup, points, number):
+        idle, poll = setup
+        directory = tempfile.mkdtemp(prefix="weft-bench-")
+        try:
+            if case.figure == "startup_ms":
+                result = measure.measure_start(self.context, contender, directory, points[0],
+                                               self.timing)
+                self.keep(case, contender, points[0], number, result)
+                return
+            contender.start(directory, idle, poll)
+            for point in points:
+                result = measure.measure(self.context, contender, point, self.timing)
+                self.keep(case, contender, point, number, result)
+        except contenders.Failure as failure:
+            print(f"{case.name:8} {contender.name}: {failure}", flush=True)
+        finally:
+            contender.stop()
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def run_case(self, case, present):
+        """Rounds until each point has its valid runs, or twice as many were tried."""
+        wanted = self.repeats(case)
+        for number in range(wanted * 2):
+            for contender in present:
+                if contender.name not in case.contenders:
+                    continue
+                if contender.cases is not None and case.name not in contender.cases:
+                    continue
+                for setup, points in groups(case, contender).items():
+                    missing = [point for point in points
+                               if self.counted(case, contender, point) < wanted]
+                    if missing:
+                        self.run_group(case, contender, setup, missing, number)
+
+
+def machine_distance(records):
+    """The distance most runs were made at; those far from it are dropped, ratios need one."""
+    distances = [record["distance_before"] for record in records if record["dropped"] is None]
+    return statistics.median(distances) if distances else 0.0
+
+
+def drop_other_distances(records):
+    for case in {record["case"] for record in records}:
+        of_case = [record for record in records if record["case"] == case]
+        middle = machine_distance(of_case)
+        for record in of_case:
+            far = max(middle, record["distance_before"])
+            if record["dropped"] is None and far > 1.5 * min(middle, record["distance_before"]):
+                record["dropped"] = f"other distance of the cores than most: {middle:.0f} ns"
+
+
+def measure_all(arguments):
+    guests, switch = (int(core) for core in arguments.cores.split(","))
+    hugepages = contenders.Hugepages()
+    context = measure.Context(os.path.abspath(arguments.build), guests, switch, hugepages,
+                              arguments.priority)
+    bench = Bench(arguments, context)
+    try:
+        present, absent = find_contenders(
+            context, arguments.only.split(",") if arguments.only else None)
+        for name in arguments.cases or cases.DEFAULT:
+            bench.run_case(cases.ALL[name], present)
+    except KeyboardInterrupt:
+        print("stopped; what was measured so far:", flush=True)
+    finally:
+        hugepages.release()
+    drop_other_distances(bench.records)
+    return {"machine": report.describe_machine(context), "absent": absent,
+            "quick": arguments.quick, "records": bench.records}
+
+
+def stop(number, frame):
+    """SIGTERM ends like ^C: what was started is stopped."""
+    raise KeyboardInterrupt
+
+
+def main():
+    signal.signal(signal.SIGTERM, stop)
+    arguments = parse_arguments()
+    output = arguments.output or os.path.join(arguments.build, "bench-results")
+    os.makedirs(output, exist_ok=True)
+    if arguments.source:
+        with open(arguments.source) as file:
+            results = json.load(file)
+    else:
+        results = measure_all(arguments)
+        with open(os.path.join(output, "results.json"), "w") as file:
+            json.dump(results, file, indent=1)
+    report.print_tables(results)
+    report.write_plots(results, output)
+    print(f"\nall runs: {output}/results.json; plots beside it")
+    if arguments.docs:
+        os.makedirs(arguments.docs, exist_ok=True)
+        report.write_document(results, arguments.docs)
+        print(f"{arguments.docs}/performance.md")
+    bad = [record for record in results["records"] if measure.faults(record)]
+    for record in bad:
+        print(f"FAULT: {record['contender']}, {record['case']} {record['point']}: "
+              + ", ".join(measure.faults(record)))
+    return 1 if any(record["contender"] == "weft" for record in bad) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,241 @@
+"""The switches that bench.py compares, each started by hand in a directory of its own.
+
+A contender is started with a number of idle ports beside the two busy ones, listens on sockets in
+its directory, and is stopped by the process ids we got for it. Peers are found on the machine; one
+that is not there says why. Each has one forwarding thread on the core it is given."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+
+class Failure(Exception):
+    """A contender did not come up; its text is shown to the user."""
+
+
+def first_existing(paths):
+    return next((path for path in paths if path and os.path.exists(path)), None)
+
+
+class Hugepages:
+    """Reserves hugepages for peers that need them, and gives back what it took."""
+
+    PATH = "/proc/sys/vm/nr_hugepages"
+
+    def __init__(self):
+        self.before = None
+
+    def reserve(self, count):
+        """True when at least `count` are there."""
+        try:
+            with open(self.PATH) as file:
+                now = int(file.read())
+            if now >= count:
+                return True
+            with open(self.PATH, "w") as file:
+                file.write(str(count))
+            if self.before is None:
+                self.before = now
+            with open(self.PATH) as file:
+                return int(file.read()) >= count
+        except OSError:
+            return False
+
+    def release(self):
+        if self.before is None:
+            return
+        try:
+            with open(self.PATH, "w") as file:
+                file.write(str(self.before))
+        except OSError:
+            pass
+        self.before = None
+
+
+class Contender:
+    name = ""
+    title = ""
+    #: cases it takes part in; None: all
+    cases = None
+    #: words for the report on how it was started
+    setup = ""
+
+    def __init__(self, context):
+        self.context = context
+        self.processes = []
+        self.log = None
+        self.directory = None
+
+    def missing(self):
+        """None when it can run here, else why not."""
+        raise NotImplementedError
+
+    def start(self, directory, idle=0, poll="busy"):
+        """Starts it with ports a, b, idle0, ... in `directory`, and waits for the sockets."""
+        raise NotImplementedError
+
+    def sockets(self):
+        return [os.path.join(self.directory, name) for name in ("a", "b")]
+
+    def idle_prefix(self):
+        return os.path.join(self.directory, "idle")
+
+    def spawn(self, argv, name, env=None, stdin=subprocess.DEVNULL):
+        self.log = os.path.join(self.directory, name + ".log")
+        with open(self.log, "w") as log:
+            process = subprocess.Popen(argv, stdin=stdin, stdout=log, stderr=subprocess.STDOUT,
+                                       env=env, start_new_session=True)
+        self.context.raise_priority(process.pid)
+        self.processes.append(process)
+        return process
+
+    def wait_for_sockets(self, process, paths, seconds=30):
+        deadline = time.monotonic() + seconds
+        while not all(os.path.exists(path) for path in paths):
+            if process.poll() is not None:
+                raise Failure(f"{self.title} ended with status {process.returncode}: "
+                              + self.last_words())
+            if time.monotonic() > deadline:
+                raise Failure(f"{self.title} opened no sockets in {seconds} s: "
+                              + self.last_words())
+            time.sleep(0.005)
+
+    def last_words(self):
+        with open(self.log, errors="replace") as log:
+            return " ".join(log.read().split("\n")[-4:]).strip()
+
+    def stop(self):
+        for process in reversed(self.processes):
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in reversed(self.processes):
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            if process.stdin:
+                process.stdin.close()
+        self.processes = []
+
+    def main_pid(self):
+        return self.processes[-1].pid
+
+
+class Limit(Contender):
+    name = "limit"
+    title = "limit"
+    setup = "rings and one copy, no checks: the most a backend could reach with this generator"
+
+    def missing(self):
+        return None
+
+    def start(self, directory, idle=0, poll="busy"):
+        self.directory = directory
+        process = self.spawn([self.context.program("bench-limit"), *self.sockets(),
+                              str(self.context.switch_core)], self.name)
+        self.wait_for_sockets(process, self.sockets())
+
+
+class Weft(Contender):
+    name = "weft"
+    title = "weft"
+    setup = "isolated network with learning, one worker, busy polling, no hugepages"
+
+    def missing(self):
+        path = self.context.weftd
+        return None if os.path.exists(path) else f"{path} was not built"
+
+    def start(self, directory, idle=0, poll="busy"):
+        self.directory = directory
+        names = ["a", "b"] + [f"idle{i}" for i in range(idle)]
+        lines = ["networks:", "  lab: { mode: isolated, macs: { limit: 131072, quota: 65536 } }",
+                 "ports:"]
+        lines += [f"  {name}: {{ network: lab, vhost-user: {directory}/{name} }}"
+                  for name in names]
+        lines += [f"workers: {{ cpus: [{self.context.switch_core}], poll: {poll} }}",
+                  f"api: {{ socket: {directory}/api }}"]
+        path = os.path.join(directory, "weft.yaml")
+        with open(path, "w") as file:
+            file.write("\n".join(lines) + "\n")
+        env = dict(os.environ, XDG_RUNTIME_DIR=directory)
+        process = self.spawn([self.context.weftd, "-c", path], self.name, env=env)
+        self.wait_for_sockets(process, [f"{directory}/{name}" for name in names])
+
+
+class Testpmd(Contender):
+    name = "testpmd"
+    title = "testpmd io"
+    setup = "DPDK net_vhost, io forwarding: no switching at all"
+    cases = {"l2", "flows", "latency", "startup", "macs"}
+
+    def program(self):
+        return shutil.which("dpdk-testpmd")
+
+    def missing(self):
+        return None if self.program() else "dpdk-testpmd is not installed (package dpdk-dev)"
+
+    def start(self, directory, idle=0, poll="busy"):
+        self.directory = directory
+        memory = ["--in-memory"] if self.context.hugepages.reserve(640) else \
+            ["--no-huge", "-m", "1024"]
+        a, b = self.sockets()
+        process = self.spawn(
+            [self.program(), *memory, "--no-pci", "--no-shconf", "--file-prefix=weft-bench",
+             "--no-telemetry", "-l", f"{self.context.guest_core},{self.context.switch_core}",
+             f"--main-lcore={self.context.guest_core}",
+             f"--vdev=net_vhost0,iface={a}", f"--vdev=net_vhost1,iface={b}", "--",
+             "-i", "--forward-mode=io", "--auto-start", "--nb-cores=1", "--rxd=1024",
+             "--txd=1024", "--total-num-mbufs=16384"], self.name, stdin=subprocess.PIPE)
+        self.wait_for_sockets(process, self.sockets())
+
+
+class OpenVswitch(Contender):
+    name = "ovs"
+    title = "OVS-DPDK NORMAL"
+    setup = "userspace datapath, action NORMAL, one PMD thread, hugepages"
+    cases = {"l2", "flows", "macs", "latency", "startup"}
+
+    SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
+    VSWITCHD = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"
+
+    def missing(self):
+        if not os.path.exists(self.VSWITCHD) or not shutil.which("ovsdb-tool"):
+            return "OVS-DPDK is not installed (package openvswitch-switch-dpdk)"
+        if not self.context.hugepages.reserve(640):
+            return "OVS-DPDK needs 640 hugepages, and root or somebody else to reserve them"
+        return None
+
+    def start(self, directory, idle=0, poll="busy"):
+        self.directory = directory
+        self.context.hugepages.reserve(640)
+        env = dict(os.environ, OVS_RUNDIR=directory, OVS_LOGDIR=directory, OVS_DBDIR=directory)
+        database = os.path.join(directory, "conf.db")
+        socket = os.path.join(directory, "db.sock")
+        subprocess.run(["ovsdb-tool", "create", database, self.SCHEMA], check=True, env=env)
+        process = self.spawn(["ovsdb-server", database, f"--remote=punix:{socket}",
+                              f"--unixctl={directory}/db.ctl"], "ovsdb", env=env)
+        self.wait_for_sockets(process, [socket])
+
+        def vsctl(*arguments):
+            subprocess.run(["ovs-vsctl", f"--db=unix:{socket}", "--timeout=30", *arguments],
+                           check=True, env=env, stdout=subprocess.DEVNULL)
+
+        vsctl("--no-wait", "init")
+        vsctl("--no-wait", "set", "Open_vSwitch", ".", "other_config:dpdk-init=true",
+              "other_config:dpdk-extra=--no-pci --no-shconf --no-telemetry",
+              f"other_config:pmd-cpu-mask={1 << self.context.switch_core:#x}",
+              f"other_config:dpdk-lcore-mask={1 << self.context.guest_core:#x}")
+        vsctl("--no-wait", "add-br", "br0", "--", "set", "bridge", "br0",
+              "datapath_type=netdev", "other_config:mac-table-size=131072",
+              *[word for name in ("a", "b") for word in
+                ("--", "add-port", "br0", name, "--", "set", "interface", name,
+                 "type=dpdkvhostuser")])
+        process = self.spawn([self.VSWITCHD, f"unix:{socket}", f"--unixctl={directory}/vs.ctl"],
+                             self.name, env=env)
+        self.wait_for_sockets(process, self.sockets())
+
+
+ALL = [Limit, Weft, Testpmd, OpenVswitch]

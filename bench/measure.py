@@ -1,0 +1,160 @@
+"""One measurement: the generator against a running contender, and whether it may count.
+
+The distance of the two cores is taken before and after, since virtual cores move on the host and
+all figures move with them; and the time that generator and contender waited for their cores, since
+other work on the machine takes its share."""
+
+import json
+import os
+import subprocess
+import time
+
+DISTANCE_MOVED = 1.3   # ratio of the distances before and after
+WAITED_AT_MOST = 0.02  # share of the run in which a thread was ready and did not run
+
+
+class Context:
+    """The machine and the build: cores, programs, hugepages, priority."""
+
+    def __init__(self, build, guest_core, switch_core, hugepages, priority):
+        self.build = build
+        self.guest_core = guest_core
+        self.switch_core = switch_core
+        self.hugepages = hugepages
+        self.priority = priority
+        self.weftd = os.path.join(build, "weftd")
+
+    def program(self, name):
+        return os.path.join(self.build, "bench", name)
+
+    def raise_priority(self, pid):
+        """A session of its own has an autogroup of its own, which is what nice means there."""
+        if self.priority == 0:
+            return
+        try:
+            os.setpriority(os.PRIO_PROCESS, pid, self.priority)
+            with open(f"/proc/{pid}/autogroup", "w") as file:
+                file.write(str(self.priority))
+        except OSError:
+            pass
+
+    def distance(self):
+        """Nanoseconds a cache line takes from one core to the other and back."""
+        process = spawn(self, [self.program("bench-distance"), str(self.guest_core),
+                               str(self.switch_core)])
+        return float(process.communicate(timeout=60)[0])
+
+
+def thread_waits(pid):
+    """For each thread: seconds on a core, seconds waiting for one."""
+    waits = {}
+    try:
+        for tid in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{tid}/schedstat") as file:
+                ran, waited, _ = file.read().split()
+            waits[tid] = (int(ran) / 1e9, int(waited) / 1e9)
+    except OSError:
+        pass
+    return waits
+
+
+def busiest(before, after, seconds):
+    """Share of `seconds` the busiest thread ran and waited, and what all ran together."""
+    ran, waited, total = 0.0, 0.0, 0.0
+    for tid, (now_ran, now_waited) in after.items():
+        was_ran, was_waited = before.get(tid, (0.0, 0.0))
+        total += now_ran - was_ran
+        if now_ran - was_ran > ran:
+            ran, waited = now_ran - was_ran, now_waited - was_waited
+    return ran / seconds, waited / seconds, total / seconds
+
+
+def resident_kib(pid):
+    try:
+        with open(f"/proc/{pid}/status") as file:
+            for line in file:
+                if line.startswith("VmRSS:"):
+                    return int(line.split()[1])
+    except OSError:
+        pass
+    return 0
+
+
+def generator_command(context, contender, point, timing):
+    argv = [context.program("bench-generator"), "--core", str(context.guest_core), "--timeout",
+            "20", *timing]
+    for socket in contender.sockets():
+        argv += ["--socket", socket]
+    if point.idle:
+        argv += ["--idle", contender.idle_prefix(), "--idle-count", str(point.idle)]
+    return argv + list(point.options)
+
+
+def spawn(context, argv):
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               start_new_session=True)
+    context.raise_priority(process.pid)
+    return process
+
+
+def finish(process):
+    output, errors = process.communicate(timeout=120)
+    if process.returncode != 0:
+        return {"error": errors.strip() or f"status {process.returncode}"}
+    return json.loads(output)
+
+
+def faults(result):
+    """What a switch must never do to a frame; loss is no fault, a full ring drops."""
+    names = [name for name in ("corrupted", "duplicates", "reordered") if result.get(name)]
+    return names + (["broken ring"] if result.get("broken") else [])
+
+
+def judge(result):
+    """Why a measurement may not count, or None."""
+    if "error" in result:
+        return result["error"]
+    near, far = sorted((result["distance_before"], result["distance_after"]))
+    if far > near * DISTANCE_MOVED:
+        return f"the cores moved: {near:.0f} to {far:.0f} ns"
+    if result["generator_waited"] > WAITED_AT_MOST:
+        return f"the generator waited {100 * result['generator_waited']:.0f} % for its core"
+    if result["switch_waited"] > WAITED_AT_MOST:
+        return f"the switch waited {100 * result['switch_waited']:.0f} % for its core"
+    return None
+
+
+def measure(context, contender, point, timing):
+    """Runs the generator once. A dict: its result, and what was seen around it."""
+    distance_before = context.distance()
+    before = thread_waits(contender.main_pid())
+    started = time.monotonic()
+    process = spawn(context, generator_command(context, contender, point, timing))
+    result = finish(process)
+    seconds = time.monotonic() - started
+    after = thread_waits(contender.main_pid())
+    ran, waited, total = busiest(before, after, seconds)
+    result.update(distance_before=distance_before, distance_after=context.distance(),
+                  switch_ran=ran, switch_waited=waited, switch_processor=total,
+                  resident_kib=resident_kib(contender.main_pid()))
+    result["generator_waited"] = max(0.0, 1 - result.get("generator", {}).get("on_core", 1))
+    result["dropped"] = judge(result)
+    return result
+
+
+def measure_start(context, contender, directory, point, timing):
+    """The generator waits for the sockets, then the contender starts."""
+    contender.directory = directory
+    process = spawn(context, generator_command(context, contender, point, timing))
+    time.sleep(0.3)
+    distance = context.distance()
+    started = time.monotonic_ns()
+    contender.start(directory)
+    result = finish(process)
+    result.update(distance_before=distance, distance_after=context.distance(),
+                  generator_waited=0.0, switch_waited=0.0,
+                  resident_kib=resident_kib(contender.main_pid()))
+    if "first_frame_ns" in result:
+        result["startup_ms"] = (result["first_frame_ns"] - started) / 1e6
+    result["dropped"] = judge(result)
+    return result

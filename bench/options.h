@@ -1,0 +1,31 @@
+/* What the generator was asked to do; one table makes parser and help. Main thread. */
+#ifndef WEFT_BENCH_OPTIONS_H
+#define WEFT_BENCH_OPTIONS_H
+
+#include "bench/stream.h"
+
+struct generator_options {
+	const char *sockets[2];
+	bool listen; /* the backends connect to us */
+	const char *idle_prefix;
+	uint32_t idle_count;
+	struct stream_options stream;
+	bool both; /* ways */
+	uint32_t ring_size;
+	uint32_t buffer_size;  /* 0: what the largest frame needs */
+	uint32_t receive_size; /* 0: the whole buffer */
+	uint32_t batch;
+	uint32_t gather;
+	double rate; /* frames a second one way; 0: all that the rings take */
+	double warm_up, duration;
+	double timeout;
+	int core;
+	bool event_idx;
+	bool all_latencies;
+};
+
+/* Fills *options from the command line; on failure says why on stderr and returns -EINVAL. Prints
+ * the help and exits for --help. */
+int generator_options_parse(struct generator_options *options, int argc, char **argv);
+
+#endif

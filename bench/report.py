@@ -1,0 +1,243 @@
+"""What bench.py says of its measurements: tables on the terminal, plots, docs/performance.md."""
+
+import os
+import platform
+import statistics
+
+import cases
+import contenders
+import svg
+
+TITLES = {contender.name: contender.title for contender in contenders.ALL}
+SETUPS = {contender.name: contender.setup for contender in contenders.ALL}
+
+
+def figure(case, record):
+    """The value a case is about, or None."""
+    value = record
+    for key in case.figure.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+class Summary:
+    """The valid runs of one contender at one point."""
+
+    def __init__(self, case, records, disturbed=False):
+        self.records = records
+        self.disturbed = disturbed
+        values = sorted(figure(case, record) for record in records)
+        self.count = len(values)
+        self.median = statistics.median(values)
+        quartiles = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 \
+            else [values[0]] * 3
+        self.low, self.high = quartiles[0], quartiles[2]
+
+    def spread(self):
+        return (self.high - self.low) / 2 / self.median if self.median else 0.0
+
+    def middle(self, *keys):
+        """Median of another figure of the same runs; None where it was not measured."""
+        found = []
+        for record in self.records:
+            value = record
+            for key in keys:
+                value = value.get(key) if isinstance(value, dict) else None
+            if value is not None:
+                found.append(value)
+        return statistics.median(found) if found else None
+
+    def lost(self):
+        sent = sum(record["sent"] for record in self.records)
+        return sum(record["lost"] for record in self.records) / sent if sent else 0.0
+
+
+def summarise(case, results):
+    """{(point, contender): Summary} of all valid runs. Where there is none, the disturbed ones
+    stand in and are marked: better a figure with a warning than a hole."""
+    valid, disturbed = {}, {}
+    for record in results["records"]:
+        if record["case"] == case.name and figure(case, record) is not None:
+            grouped = valid if record["dropped"] is None else disturbed
+            grouped.setdefault((record["point"], record["contender"]), []).append(record)
+    summaries = {key: Summary(case, records, True) for key, records in disturbed.items()}
+    summaries.update((key, Summary(case, records)) for key, records in valid.items())
+    return summaries
+
+
+def measured_cases(results):
+    names = {record["case"] for record in results["records"]}
+    return [case for name, case in cases.ALL.items() if name in names]
+
+
+def ratio(case, summaries, point, peer):
+    """How many times as good as the peer weft is; for the limit, the share of it."""
+    ours, other = summaries.get((point, "weft")), summaries.get((point, peer))
+    if ours is None or other is None or not other.median or not ours.median:
+        return "-"
+    if case.better == "lower":
+        return f"{other.median / ours.median:.2f}x"
+    if peer == "limit":
+        return f"{100 * ours.median / other.median:.0f} %"
+    return f"{ours.median / other.median:.2f}x"
+
+
+def cell(summary):
+    if summary is None:
+        return "-"
+    digits = 2 if summary.median < 100 else 0
+    mark = "~" if summary.disturbed else ""
+    return (f"{mark}{summary.median:.{digits}f} ±{100 * summary.spread():.0f} % "
+            f"n={summary.count}")
+
+
+def optional(value, form):
+    return "-" if value is None else form.format(value)
+
+
+def details(case, summary):
+    """The columns about weft alone."""
+    if summary is None:
+        return ["-"] * len(detail_names(case))
+    if case.name == "startup":
+        return [optional(summary.middle("resident_kib"), "{:.0f} KiB")]
+    columns = [optional(summary.middle("cycles_per_frame"), "{:.0f}"), f"{summary.lost():.4%}"]
+    if case.name == "ports":
+        columns += [optional(100 * summary.middle("switch_processor"), "{:.2f} %"),
+                    optional(summary.middle("resident_kib"), "{:.0f} KiB")]
+    if case.name == "latency":
+        columns = [optional(summary.middle("latency_us", "p99"), "{:.2f}"),
+                   optional(summary.middle("latency_us", "p999"), "{:.2f}")]
+    return columns
+
+
+def detail_names(case):
+    if case.name == "startup":
+        return ["weft resident"]
+    if case.name == "latency":
+        return ["weft p99 us", "weft p99.9 us"]
+    extra = ["weft processor", "weft resident"] if case.name == "ports" else []
+    return ["weft cycles/frame", "weft lost"] + extra
+
+
+def present_in(summaries):
+    return [contender.name for contender in contenders.ALL
+            if any(name == contender.name for _, name in summaries)]
+
+
+def table(case, results):
+    """Header and rows, as texts."""
+    summaries = summarise(case, results)
+    names = present_in(summaries)
+    peers = [name for name in names if name != "weft"]
+    header = [case.unit] + [TITLES[name] for name in names] + \
+        [f"weft / {TITLES[name]}" for name in peers] + detail_names(case)
+    rows = []
+    for point in case.points:
+        if not any((point.label, name) in summaries for name in names):
+            continue
+        rows.append([point.label]
+                    + [cell(summaries.get((point.label, name))) for name in names]
+                    + [ratio(case, summaries, point.label, name) for name in peers]
+                    + details(case, summaries.get((point.label, "weft"))))
+    return header, rows
+
+
+def print_tables(results):
+    for case in measured_cases(results):
+        header, rows = table(case, results)
+        widths = [max(len(row[i]) for row in [header] + rows) for i in range(len(header))]
+        print(f"\n{case.title}")
+        for row in [header] + rows:
+            print("  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip())
+    dropped = [record for record in results["records"] if record["dropped"]]
+    print(f"\n{len(results['records'])} runs, {len(dropped)} of them dropped; "
+          "~: no run was left undisturbed")
+
+
+def write_plots(results, directory):
+    written = []
+    for case in measured_cases(results):
+        summaries = summarise(case, results)
+        if not summaries:
+            continue
+        points = [point.label for point in case.points
+                  if any(label == point.label for label, _ in summaries)]
+        values = {key: (summary.median, summary.low, summary.high)
+                  for key, summary in summaries.items()}
+        with open(os.path.join(directory, f"{case.name}.svg"), "w") as file:
+            file.write(svg.bars(case.title, case.unit, points, present_in(summaries), TITLES,
+                                values))
+        written.append(case.name)
+    return written
+
+
+def processor():
+    try:
+        with open("/proc/cpuinfo") as file:
+            fields = dict(line.split(":", 1) for line in file if ":" in line)
+        fields = {key.strip(): value.strip() for key, value in fields.items()}
+        return f"{fields['model name']} (family {fields['cpu family']}, model {fields['model']})"
+    except (OSError, KeyError):
+        return platform.processor() or "unknown"
+
+
+def describe_machine(context):
+    try:
+        distance = f"{context.distance():.0f} ns at the end"
+    except (OSError, ValueError):
+        distance = "unknown"
+    with open("/proc/meminfo") as file:
+        memory = int(file.readline().split()[1]) // 1024
+    with open("/proc/cpuinfo") as file:
+        virtual = " hypervisor" in file.read()
+    try:
+        with open("/etc/os-release") as file:
+            system = dict(line.strip().split("=", 1) for line in file if "=" in line)
+    except OSError:
+        system = {}
+    return {"processor": processor(), "cores": os.cpu_count(), "virtual machine": virtual,
+            "memory": f"{memory} MiB", "kernel": platform.release(),
+            "system": system.get("PRETTY_NAME", "unknown").strip('"'),
+            "guests on core": context.guest_core, "switch on core": context.switch_core,
+            "distance of the cores": distance}
+
+
+def distances(results):
+    seen = [record["distance_before"] for record in results["records"]
+            if record["dropped"] is None]
+    if not seen:
+        return "no valid run"
+    return f"{min(seen):.0f} to {max(seen):.0f} ns, median {statistics.median(seen):.0f} ns"
+
+
+def markdown_table(header, rows):
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    return lines + ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def write_document(results, directory):
+    plots = write_plots(results, directory)
+    names = sorted({record["contender"] for record in results["records"]},
+                   key=list(TITLES).index)
+    lines = ["# Performance", "",
+             "Made by `./run bench` from its measurements; not edited by hand. Each figure is the "
+             "median of *n* runs in which the contenders took turns, ± half the distance between "
+             "the quartiles. Runs in which the cores moved or other work got in the way are "
+             "dropped: " + f"{sum(1 for r in results['records'] if r['dropped'])} of "
+             f"{len(results['records'])} here; ~ marks a figure of which no run was left, made of "
+             "disturbed ones. All frames received are checked for magic, length "
+             "and sequence, one in 64 byte by byte. Cycles are those of the time stamp counter, "
+             "and count the whole worker.", "", "## Machine", ""]
+    lines += [f"- {key}: {value}" for key, value in results["machine"].items()]
+    lines += [f"- cache line there and back, valid runs: {distances(results)}", "",
+              "## Contenders", ""]
+    lines += [f"- **{TITLES[name]}**: {SETUPS[name]}" for name in names]
+    lines += [f"- without {TITLES[name]}: {why}" for name, why in results["absent"].items()]
+    for case in measured_cases(results):
+        lines += ["", f"## {case.title}", "", case.text, ""]
+        lines += markdown_table(*table(case, results))
+        if case.name in plots:
+            lines += ["", f"![{case.title}]({case.name}.svg)"]
+    with open(os.path.join(directory, "performance.md"), "w") as file:
+        file.write("\n".join(lines) + "\n")
