@@ -90,4 +90,16 @@ static inline void guest_window_prefetch(const struct guest_window *window, uint
 	}
 }
 
+/* The same for a buffer that will be written: the lines come with the right to write, which would
+ * else be asked for again. */
+static inline void guest_window_prefetch_write(const struct guest_window *window, uint64_t address)
+{
+	uint64_t offset = address - window->address;
+
+	if (offset < window->size) {
+		__builtin_prefetch(window->host + offset, 1);
+		__builtin_prefetch(window->host + offset + 64, 1);
+	}
+}
+
 #endif

@@ -212,7 +212,10 @@ static void split_batch_read(struct split_batch *batch, const struct virtqueue *
 		}
 		batch->descriptors[i] =
 		    split_descriptor_read(split_descriptor_at(vq, batch->heads[i]));
-		guest_window_prefetch(window, batch->descriptors[i].address);
+		if (batch->descriptors[i].flags & SPLIT_DESCRIPTOR_WRITE)
+			guest_window_prefetch_write(window, batch->descriptors[i].address);
+		else
+			guest_window_prefetch(window, batch->descriptors[i].address);
 	}
 }
 
