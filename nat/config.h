@@ -14,6 +14,9 @@ enum nat_filtering {
 	NAT_FILTER_ENDPOINT_INDEPENDENT,
 };
 
+/* RFC 4787's words for them, by value; ends with NULL. */
+extern const char *const nat_filtering_names[];
+
 enum nat_forward_protocol { NAT_FORWARD_TCP = 1, NAT_FORWARD_UDP = 2, NAT_FORWARD_BOTH = 3 };
 
 /* An explicit forward: [listen_first, listen_last] on an address outside goes to the same number of
@@ -33,9 +36,9 @@ struct nat_forward {
 struct nat_config {
 	bool enabled;
 	enum nat_filtering filtering;
-	uint32_t pool_count;	    /* addresses outside; 0: the uplink's own */
-	struct ip *pool;	    /* single addresses, either family */
-	uint32_t session_limit;	    /* in all */
+	uint32_t pool_count;	/* addresses outside; 0: the uplink's own */
+	struct ip *pool;	/* single addresses, either family */
+	uint32_t session_limit; /* in all */
 	uint32_t guest_session_limit;
 	uint32_t forward_count;
 	struct nat_forward *forwards;

@@ -1,5 +1,5 @@
-/* What a network's router advertisements (RFC 4861, 8106) and its DHCPv6 server (RFC 8415) are told:
- * plain values; arrays belong to the struct's owner. Reservations stand in dhcp_config.h. */
+/* What a network's router advertisements (RFC 4861, 8106) and its DHCPv6 server (RFC 8415) are
+ * told: plain values; arrays belong to the struct's owner. Reservations stand in dhcp_config.h. */
 #ifndef WEFT_ROUTE_IPV6_CONFIG_H
 #define WEFT_ROUTE_IPV6_CONFIG_H
 
@@ -18,8 +18,8 @@ struct advertise_config {
 	uint32_t router_lifetime; /* seconds; 0: no default router */
 	uint32_t preferred_lifetime, valid_lifetime; /* of the prefix, seconds */
 	uint16_t mtu;				     /* 0: not sent */
-	struct ip_list dns;			     /* RDNSS; empty: the gateway when it serves DNS */
-	uint32_t search_count;			     /* DNSSL */
+	struct ip_list dns;    /* RDNSS; empty: the gateway when it serves DNS */
+	uint32_t search_count; /* DNSSL */
 	char (*search)[DHCP_DOMAIN_MAX + 1];
 };
 

@@ -19,7 +19,7 @@ MAY_INCLUDE = {
     "vswitch": {"base", "vhost-user", "bridge", "route", "nat"},
     "cli": set(),
 }
-LIBRARIES = ["libdpdk", "libnl-3.0", "libnl-route-3.0", "libpcap", "yaml-0.1", "jansson", "libevent_core"]
+LIBRARIES = ["libdpdk", "libnl-3.0", "libnl-route-3.0", "libpcap", "yaml-0.1", "jansson", "libevent_core", "sqlite3", "ldns"]
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
 
 PARTS = [part for part in MAY_INCLUDE if (ROOT / part).is_dir()]
