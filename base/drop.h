@@ -40,6 +40,21 @@
 	DROP(ISOLATED, "isolated", RECEIVE, 0, "both ports are isolated")                          \
 	DROP(NO_DESTINATION, "no_destination", RECEIVE, 0, "no other port to send to")             \
 	DROP(VLAN_EGRESS, "vlan_egress", RECEIVE, 0, "destination's port is not in the VLAN")      \
+	/* gateway, on the way in */                                                               \
+	DROP(IP_HEADER, "ip_header", RECEIVE, 1, "IP header truncated, or its lengths lie")        \
+	DROP(IP_CHECKSUM, "ip_checksum", RECEIVE, 1, "IPv4 header checksum wrong")                 \
+	DROP(IP_OPTIONS, "ip_options", RECEIVE, 1, "IP options broken, or source routing")         \
+	DROP(IP_MARTIAN, "ip_martian", RECEIVE, 1,                                                 \
+	     "source or destination that no packet between hosts has")                             \
+	DROP(IP_LINK_LOCAL, "ip_link_local", RECEIVE, 0,                                           \
+	     "link-local source or destination, never forwarded")                                  \
+	DROP(IP_TTL, "ip_ttl", RECEIVE, 0, "time to live or hop limit used up")                    \
+	DROP(IP_NO_ROUTE, "ip_no_route", RECEIVE, 0, "no route to the destination")                \
+	DROP(IP_PROHIBITED, "ip_prohibited", RECEIVE, 0, "route to the destination says no")       \
+	DROP(IP_TOO_BIG, "ip_too_big", RECEIVE, 0,                                                 \
+	     "larger than the next link's MTU, and must not be fragmented")                        \
+	DROP(NEIGHBOUR_UNRESOLVED, "neighbour_unresolved", RECEIVE, 0,                             \
+	     "next hop does not answer ARP or neighbour discovery")                                \
 	/* on the way out */                                                                       \
 	DROP(PORT_DOWN, "port_down", TRANSMIT, 0, "port has no peer, or its queue is stopped")     \
 	DROP(NO_BUFFERS, "no_buffers", TRANSMIT, 0, "receiver had no free buffers")                \
