@@ -27,6 +27,9 @@
 #define NEIGHBOUR_DELAY_MS	5000u	/* how often stale entries are looked at for use */
 #define NEIGHBOUR_UNUSED_MS	600000u /* stale and unused that long: removed */
 #define NEIGHBOUR_DEFEND_MS	10000u	/* between defences of an address (RFC 5227, 2.4) */
+#define NEIGHBOUR_CONFLICT_MS	60000u	/* without one: the next is told as a new one */
+#define NEIGHBOUR_ANNOUNCE_MS	2000u	/* between the two announcements (RFC 5227, 2.3) */
+#define NEIGHBOUR_FRAME_MAX	65664u	/* bytes of a frame that waits; longer ones are refused */
 
 enum neighbour_state {
 	NEIGHBOUR_INCOMPLETE, /* asked for; no MAC yet */
@@ -57,6 +60,9 @@ struct neighbour_events {
 	 * 4861, 7.2.2). May be NULL. */
 	void (*unreachable)(void *context, const struct route_leg *leg, const uint8_t *frame,
 			    size_t length);
+	/* Somebody else uses an address of ours: at most once a minute for each. May be NULL. */
+	void (*conflict)(void *context, const struct route_leg *leg, const struct ip *ip,
+			 const struct mac *mac);
 	void *context;
 };
 
@@ -107,7 +113,8 @@ void neighbour_destroy(struct neighbour_table *table);
  * addresses are announced twice (RFC 5227, 2.3; RFC 4861, 7.2.6). Nothing happens on a leg before.
  */
 void neighbour_set_leg(struct neighbour_table *table, const struct route_leg *leg, uint64_t now);
-/* The leg is gone, or its link is down: all its entries go, waiting frames are unreachable. */
+/* The leg is gone, or its link is down: all its entries go, configured ones too, and waiting frames
+ * are unreachable. */
 void neighbour_clear_leg(struct neighbour_table *table, uint16_t leg, uint64_t now);
 
 /* Any worker. The MAC of `ip` on the link of `leg`, and a mark that it is used; false when it is
@@ -117,7 +124,8 @@ bool neighbour_lookup(struct neighbour_table *table, uint16_t leg, const struct 
 
 /* Takes what is ARP, a neighbour solicitation or a neighbour advertisement: learns, answers for the
  * leg's addresses, watches for others that use them. False when the packet is none of these. Any
- * bytes may be in it; it must have passed packet_parse(). */
+ * bytes may be in it; it must have passed packet_parse(), and must not have been put together of
+ * fragments (RFC 6980, 5). */
 bool neighbour_input(struct neighbour_table *table, uint16_t leg, const struct packet *packet,
 		     uint64_t now);
 
