@@ -40,7 +40,21 @@
 	DROP(ISOLATED, "isolated", RECEIVE, 0, "both ports are isolated")                          \
 	DROP(NO_DESTINATION, "no_destination", RECEIVE, 0, "no other port to send to")             \
 	DROP(VLAN_EGRESS, "vlan_egress", RECEIVE, 0, "destination's port is not in the VLAN")      \
+	/* guard and gateway, on the way in */                                                     \
+	DROP(SPOOFED_MAC, "spoofed_mac", RECEIVE, 1,                                               \
+	     "source MAC is not the guest's, or is the gateway's")                                 \
+	DROP(SPOOFED_ADDRESS, "spoofed_address", RECEIVE, 1,                                       \
+	     "source address is not one this port has by lease or reservation")                    \
+	DROP(                                                                                      \
+	    SPOOFED_SERVER, "spoofed_server", RECEIVE, 1,                                          \
+	    "guest poses as gateway: DHCP answer, router advertisement, ARP or ND of its address") \
+	DROP(NOT_FORWARDED, "not_forwarded", RECEIVE, 0,                                           \
+	     "from outside, neither an answer nor a declared forward")                             \
+	DROP(NOT_FOR_GATEWAY, "not_for_gateway", RECEIVE, 0,                                       \
+	     "reached the gateway, which has no use for it")                                       \
 	/* on the way out */                                                                       \
+	DROP(GATEWAY_SHARE, "gateway_share", TRANSMIT, 0,                                          \
+	     "port used up its share of what the gateway looks at")                                \
 	DROP(PORT_DOWN, "port_down", TRANSMIT, 0, "port has no peer, or its queue is stopped")     \
 	DROP(NO_BUFFERS, "no_buffers", TRANSMIT, 0, "receiver had no free buffers")                \
 	DROP(BUFFER_ADDRESS, "buffer_address", TRANSMIT, 1,                                        \
