@@ -24,6 +24,8 @@
 enum frame_gso {
 	FRAME_GSO_NONE = 0,
 	FRAME_GSO_TCP4 = 1,
+	FRAME_GSO_FRAGMENT = 2, /* ours alone: one IP packet, to be cut in IP fragments; no port
+				   takes it, and none brings it */
 	FRAME_GSO_UDP4_FRAGMENT =
 	    3, /* "UFO": one UDP datagram, to be cut in IP fragments; v4 and v6 */
 	FRAME_GSO_TCP6 = 4,
@@ -51,7 +53,8 @@ struct frame {
 	/* Offload state, valid after vnet_header_to_frame() or zero. */
 	uint8_t flags;	   /* enum frame_flag */
 	uint8_t gso;	   /* enum frame_gso */
-	uint16_t gso_size; /* payload bytes per segment, > 0 when gso */
+	uint16_t gso_size; /* payload bytes per segment, > 0 when gso; FRAME_GSO_FRAGMENT: bytes
+			      behind the IP header per fragment, a multiple of 8 */
 	uint16_t csum_start;
 	uint16_t
 	    csum_offset; /* csum_start + csum_offset + 2 <= head_length when FRAME_NEEDS_CSUM */

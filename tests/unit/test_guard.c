@@ -1,10 +1,11 @@
 /* The guard of a port (route/guard.h): what a guest may send, and what not. Each row is a frame
  * and its verdict, for a guest with a MAC, an IPv4 and an IPv6 address. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 #include "base/packet.h"
 #include "base/parse.h"
@@ -94,9 +95,9 @@ static struct check check_nd(const char *source, const char *destination, uint8_
 
 #define assert_pass(check) assert_int_equal((check).verdict, GUARD_PASS)
 #define assert_ask(check)  assert_int_equal((check).verdict, GUARD_ASK)
-#define assert_drop(check, why)                                                                    \
+#define assert_drop(done, why)                                                                     \
 	do {                                                                                       \
-		struct check result = (check);                                                     \
+		struct check result = (done);                                                      \
                                                                                                    \
 		assert_int_equal(result.verdict, GUARD_DROP);                                      \
 		assert_int_equal(result.reason, why);                                              \
