@@ -40,7 +40,6 @@
 	DROP(ISOLATED, "isolated", RECEIVE, 0, "both ports are isolated")                          \
 	DROP(NO_DESTINATION, "no_destination", RECEIVE, 0, "no other port to send to")             \
 	DROP(VLAN_EGRESS, "vlan_egress", RECEIVE, 0, "destination's port is not in the VLAN")      \
-<<<<<<< HEAD
 	/* guard and gateway, on the way in */                                                     \
 	DROP(SPOOFED_MAC, "spoofed_mac", RECEIVE, 1,                                               \
 	     "source MAC is not the guest's, or is the gateway's")                                 \
@@ -53,7 +52,6 @@
 	     "from outside, neither an answer nor a declared forward")                             \
 	DROP(NOT_FOR_GATEWAY, "not_for_gateway", RECEIVE, 0,                                       \
 	     "reached the gateway, which has no use for it")                                       \
-=======
 	/* gateway, on the way in */                                                               \
 	DROP(IP_HEADER, "ip_header", RECEIVE, 1, "IP header truncated, or its lengths lie")        \
 	DROP(IP_CHECKSUM, "ip_checksum", RECEIVE, 1, "IPv4 header checksum wrong")                 \
@@ -69,7 +67,6 @@
 	     "larger than the next link's MTU, and must not be fragmented")                        \
 	DROP(NEIGHBOUR_UNRESOLVED, "neighbour_unresolved", RECEIVE, 0,                             \
 	     "next hop does not answer ARP or neighbour discovery")                                \
->>>>>>> route
 	/* on the way out */                                                                       \
 	DROP(GATEWAY_SHARE, "gateway_share", TRANSMIT, 0,                                          \
 	     "port used up its share of what the gateway looks at")                                \
