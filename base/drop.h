@@ -67,6 +67,24 @@
 	     "larger than the next link's MTU, and must not be fragmented")                        \
 	DROP(NEIGHBOUR_UNRESOLVED, "neighbour_unresolved", RECEIVE, 0,                             \
 	     "next hop does not answer ARP or neighbour discovery")                                \
+	/* translator */                                                                           \
+	DROP(NAT_FRAGMENT, "nat_fragment", RECEIVE, 0, "fragment that nobody put together")        \
+	DROP(NAT_MALFORMED, "nat_malformed", RECEIVE, 1,                                           \
+	     "truncated, source-routed or otherwise not to be translated")                         \
+	DROP(NAT_NO_ADDRESS, "nat_no_address", RECEIVE, 0, "uplink has no address of this family") \
+	DROP(NAT_SESSION_LIMIT, "nat_session_limit", RECEIVE, 0, "table of sessions is full")      \
+	DROP(NAT_GUEST_LIMIT, "nat_guest_limit", RECEIVE, 0,                                       \
+	     "guest has as many sessions as it may")                                               \
+	DROP(NAT_NO_PORT, "nat_no_port", RECEIVE, 0,                                               \
+	     "no outside port is left, or the guest's share of them is used up")                   \
+	DROP(NAT_FILTERED, "nat_filtered", RECEIVE, 0, "from outside, and nobody inside asked")    \
+	DROP(NAT_TCP_STATE, "nat_tcp_state", RECEIVE, 0,                                           \
+	     "TCP segment of no connection that opens none")                                       \
+	DROP(NAT_CONFLICT, "nat_conflict", RECEIVE, 0,                                             \
+	     "two sessions would look the same to the guest")                                      \
+	DROP(NAT_ICMP, "nat_icmp", RECEIVE, 0, "ICMP message of no session")                       \
+	DROP(NAT_EMBEDDED, "nat_embedded", RECEIVE, 1,                                             \
+	     "ICMP error whose embedded packet is cut off or lies")                                \
 	/* on the way out */                                                                       \
 	DROP(GATEWAY_SHARE, "gateway_share", TRANSMIT, 0,                                          \
 	     "port used up its share of what the gateway looks at")                                \
