@@ -28,7 +28,7 @@ struct dhcp6_settings {
 	const struct ip_prefix *prefixes; /* gateway's addresses with lengths; copied; v4 ignored */
 	bool serves_dns;     /* without config->dns the gateway's first address is the resolver */
 	const char *domain;  /* names of guests are in it (option 39); "" or NULL: none. Copied */
-	uint32_t port_limit; /* leases that guests of one arrival port may hold; 0: any number */
+	uint32_t port_limit; /* unreserved leases of one arrival port's guests; 0: any number */
 };
 
 /* By name as people see them. */
@@ -41,7 +41,6 @@ struct dhcp6_counters {
 	uint64_t exhausted;  /* no free address in the ranges, or the lease table full */
 	uint64_t over_limit; /* the arrival port holds its limit */
 	uint64_t declined;   /* addresses that clients found in use */
-	uint64_t store_errors; /* leases that could not be kept */
 };
 
 struct dhcp6_server;
@@ -58,7 +57,7 @@ void dhcp6_server_destroy(struct dhcp6_server *server);
  * prefixes' own is passed over. The caller has seen to UDP's checksum: it may be one that a guest
  * left to us. `wall`: seconds since 1970. The answer, if any, goes out before it returns, so the
  * caller brackets a batch with store_begin() and store_commit() and holds back what was sent. */
-void dhcp6_server_input(struct dhcp6_server *server, const struct packet *packet, uint32_t port,
+void dhcp6_server_input(struct dhcp6_server *server, const struct packet *packet, uint16_t port,
 			uint64_t wall);
 
 /* Leases whose time has come: the table's owner calls lease_expire(); there is no tick here. */
