@@ -67,10 +67,11 @@ struct frame {
 	uint8_t l4_protocol;	 /* IPPROTO_... when l4_offset */
 
 	/* Set by the bridge on the way in. */
-	uint8_t tagged; /* 1 when an 802.1Q tag stands at head + 12 */
-	uint8_t pad;
+	uint8_t tagged;	   /* 1 when an 802.1Q tag stands at head + 12 */
+	uint8_t punt;	   /* why it goes to control, when it does; else 0 */
 	uint16_t vlan;	   /* VLAN it belongs to; 0 in a network without VLANs */
 	uint16_t priority; /* PCP and DEI of the tag, in their places in the TCI */
+	uint16_t arrival;  /* index of the port it came from, when it goes to control */
 };
 
 /* Room for the frames of one burst: array, heads, segment list, and a bulk buffer for payload that
