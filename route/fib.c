@@ -70,7 +70,7 @@ static void end_routes(struct fib_draft *draft, const struct ip *to)
 		    &draft->routes[draft->open[draft->open_count - 1]];
 		struct ip after = ip_prefix_last(&route->prefix);
 
-		if (to != NULL && ip_prefix_contains(&route->prefix, to))
+		if (to != NULL && ip_compare(to, &after) <= 0)
 			return;
 		draft->open_count--;
 		if (!next_address(&after))
