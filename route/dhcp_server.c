@@ -262,15 +262,10 @@ static void on_renew(struct dhcp_request *request)
 
 	if (!dhcp_address_allowed(request, ip) || !dhcp_address_free(request, ip) ||
 	    dhcp_address_superseded(request, ip) ||
-	    (lease != NULL && lease->state == LEASE_BOUND && !ip_equal(&lease->ip, ip))) {
+	    (lease != NULL && lease->state == LEASE_BOUND && !ip_equal(&lease->ip, ip)))
 		dhcp_reply_nak(request, "address is not yours");
-	} else if (lease == NULL && !dhcp_address_is_reserved(request, ip) &&
-		   dhcp_address_port_full(request)) {
-		dhcp_count(request->server, DHCP_COUNT_PORT_LIMIT);
-		dhcp_reply_nak(request, "too many leases");
-	} else {
+	else
 		bind_lease(request, ip);
-	}
 }
 
 /* RFC 2131, 4.3.2 and table 4. */
@@ -383,6 +378,11 @@ static void bind_lease(struct dhcp_request *request, const struct ip *ip)
 		.reserved = dhcp_address_is_reserved(request, ip),
 	};
 
+	if (dhcp_address_over_limit(request, ip)) {
+		dhcp_count(server, DHCP_COUNT_PORT_LIMIT);
+		dhcp_reply_nak(request, "too many leases");
+		return;
+	}
 	memcpy(lease.client, request->client, request->client_length);
 	snprintf(lease.host, sizeof(lease.host), "%s", dhcp_client_name(request, ip));
 	leave_other(request, ip);

@@ -86,11 +86,17 @@ bool dhcp_address_is_reserved(const struct dhcp_request *request, const struct i
 	return host != NULL && host->has_ip4 && ip_equal(&host->ip4, ip);
 }
 
-bool dhcp_address_port_full(const struct dhcp_request *request)
+bool dhcp_address_over_limit(const struct dhcp_request *request, const struct ip *ip)
 {
-	return request->port != LEASE_PORT_NONE &&
-	       lease_count_port(request->server->leases, AF_INET, request->port) >=
-		   DHCP_PORT_LEASES;
+	const struct lease *lease = request->lease;
+
+	if (request->port == LEASE_PORT_NONE || dhcp_address_is_reserved(request, ip))
+		return false;
+	/* One that it has is counted already. */
+	if (lease != NULL && lease->port == request->port && !lease->reserved)
+		return false;
+	return lease_count_port(request->server->leases, AF_INET, request->port) >=
+	       DHCP_PORT_LEASES;
 }
 
 bool dhcp_address_choose(struct dhcp_request *request, struct ip *ip)
@@ -106,27 +112,16 @@ bool dhcp_address_choose(struct dhcp_request *request, struct ip *ip)
 	}
 	if (lease != NULL && dhcp_address_allowed(request, &lease->ip)) {
 		*ip = lease->ip;
-		return true;
+	} else if (!dhcp_message_ip(request->message, DHCP_OPTION_REQUESTED_IP, ip) ||
+		   !dhcp_address_allowed(request, ip) || !dhcp_address_free(request, ip)) {
+		if (!search(request, ip))
+			return false;
 	}
-	/* A lease that is left for another makes room for it. */
-	if (lease == NULL && dhcp_address_port_full(request)) {
+	if (dhcp_address_over_limit(request, ip)) {
 		dhcp_count(server, DHCP_COUNT_PORT_LIMIT);
 		return false;
 	}
-	if (dhcp_message_ip(request->message, DHCP_OPTION_REQUESTED_IP, ip) &&
-	    dhcp_address_allowed(request, ip) && dhcp_address_free(request, ip))
-		return true;
-	if (request->now >= server->search_due && search(request, ip)) {
-		server->exhausted = false;
-		return true;
-	}
-	if (request->now >= server->search_due)
-		server->search_due = request->now + SEARCH_PAUSE;
-	dhcp_count(server, DHCP_COUNT_EXHAUSTED);
-	if (!server->exhausted)
-		log_warning("network %s: no free address left for DHCP", server->leg.network);
-	server->exhausted = true;
-	return false;
+	return true;
 }
 
 void dhcp_address_set_aside(struct dhcp_server *server, const struct ip *ip, uint16_t port,
@@ -218,7 +213,7 @@ static struct ip address_at(const struct dhcp_server *server, uint64_t place)
 }
 
 /* Each step but the last meets a lease, a reservation or a special address, all of them bounded. */
-static bool search(struct dhcp_request *request, struct ip *ip)
+static bool walk(const struct dhcp_request *request, struct ip *ip)
 {
 	static const uint64_t key[2] = { 0 }; /* the same after a restart; nothing secret */
 	const struct dhcp_server *server = request->server;
@@ -232,5 +227,24 @@ static bool search(struct dhcp_request *request, struct ip *ip)
 		if (lease_find_ip(server->leases, ip) == NULL && dhcp_address_allowed(request, ip))
 			return true;
 	}
+	return false;
+}
+
+/* A free address; else it is counted, and logged when that begins. */
+static bool search(struct dhcp_request *request, struct ip *ip)
+{
+	struct dhcp_server *server = request->server;
+
+	if (request->now >= server->search_due) {
+		if (walk(request, ip)) {
+			server->exhausted = false;
+			return true;
+		}
+		server->search_due = request->now + SEARCH_PAUSE;
+	}
+	dhcp_count(server, DHCP_COUNT_EXHAUSTED);
+	if (!server->exhausted)
+		log_warning("network %s: no free address left for DHCP", server->leg.network);
+	server->exhausted = true;
 	return false;
 }

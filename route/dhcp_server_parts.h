@@ -83,8 +83,8 @@ bool dhcp_address_free(const struct dhcp_request *request, const struct ip *ip);
 bool dhcp_address_superseded(const struct dhcp_request *request, const struct ip *ip);
 /* Whether it is reserved for this client. */
 bool dhcp_address_is_reserved(const struct dhcp_request *request, const struct ip *ip);
-/* Whether the client's port has all the leases it may have. */
-bool dhcp_address_port_full(const struct dhcp_request *request);
+/* Whether a lease on the address would be one more than its port may have. */
+bool dhcp_address_over_limit(const struct dhcp_request *request, const struct ip *ip);
 /* The address to offer (RFC 2131, 4.3.1); false, counted, when there is none. */
 bool dhcp_address_choose(struct dhcp_request *request, struct ip *ip);
 /* Takes the address out of use for DHCP_DECLINE_TIME. `port` answers for it. */

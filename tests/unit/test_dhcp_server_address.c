@@ -190,6 +190,31 @@ static void test_port_limit(void **state)
 	rig_free(rig);
 }
 
+/* Leases whose port is not known, as after a restart, are no way around the limit. */
+static void test_port_limit_on_renewal(void **state)
+{
+	struct rig *rig = rig_new();
+	struct dhcp_message message;
+	struct ip ips[DHCP_PORT_LEASES + 1];
+
+	rig->ranges[0].last = rig_ip("10.0.0.200");
+	rig_start(rig, NULL);
+	for (unsigned i = 0; i <= DHCP_PORT_LEASES; i++) {
+		ips[i] = rig_lease(rig, i + 1);
+		lease_forget_port(rig->leases, (uint16_t)(i + 1));
+	}
+	for (unsigned again = 0; again < 2; again++) {
+		for (unsigned i = 0; i <= DHCP_PORT_LEASES; i++) {
+			rig_renew(rig, i + 1, ips[i]);
+			rig->port = 5;
+			rig_expect(rig, i < DHCP_PORT_LEASES ? DHCP_ACK : DHCP_NAK, &message);
+		}
+	}
+	assert_int_equal(rig_count(rig, DHCP_COUNT_PORT_LIMIT), 2);
+	assert_int_equal(lease_count_port(rig->leases, AF_INET, 5), DHCP_PORT_LEASES);
+	rig_free(rig);
+}
+
 static void test_table_limit(void **state)
 {
 	struct rig *rig = rig_new();
@@ -357,6 +382,7 @@ int main(void)
 		cmocka_unit_test(test_several_prefixes),
 		cmocka_unit_test(test_exhaustion),
 		cmocka_unit_test(test_port_limit),
+		cmocka_unit_test(test_port_limit_on_renewal),
 		cmocka_unit_test(test_table_limit),
 		cmocka_unit_test(test_offer_waits_for_the_probe),
 		cmocka_unit_test(test_address_in_use_is_passed_over),
