@@ -23,7 +23,7 @@
 
 #define DHCP_PORT_LEASES  16u  /* by one port, but LEASE_PORT_NONE */
 #define DHCP_PROBE_WAIT	  500u /* ms that an offer waits for the conflict check */
-#define DHCP_PROBE_MAX	  256u /* offers that wait at a time */
+#define DHCP_PROBE_MAX	  512u /* offers that wait at a time */
 #define DHCP_PROBE_TRIES  3u   /* addresses checked for one DISCOVER */
 #define DHCP_OFFER_TIME	  30u  /* seconds that an offered address is kept */
 #define DHCP_DECLINE_TIME 600u /* seconds that an address in conflict is set aside */
