@@ -179,7 +179,16 @@ static void test_selecting(void **state)
 	rig_silent(rig);
 	assert_int_equal(state_of(rig, ip), -1);
 	assert_int_equal(rig_count(rig, DHCP_COUNT_OTHER_SERVER), 1);
-	/* An offer does not hold for ever. */
+	/* Asking again keeps an offer. */
+	ip = rig_discover(rig, 1);
+	rig->wall += DHCP_OFFER_TIME - 1;
+	rig_discover(rig, 1);
+	rig->wall += DHCP_OFFER_TIME - 1;
+	rig_select(rig, 1, ip);
+	rig_expect(rig, DHCP_ACK, &message);
+	rig_give_up(rig, 1, DHCP_RELEASE, ip);
+	rig_send(rig);
+	/* It does not hold for ever. */
 	ip = rig_discover(rig, 1);
 	rig->wall += DHCP_OFFER_TIME;
 	rig_select(rig, 1, ip);
@@ -241,9 +250,13 @@ static void test_renewing_and_rebinding(void **state)
 		assert_memory_equal(&packet.to, &rig->header.chaddr, sizeof(packet.to));
 		assert_int_equal(expires(rig, ip), rig->wall + 3600);
 	}
-	/* Another's, one outside the ranges, of another network. */
+	/* Another's, one outside the ranges, of another network. A NAK is broadcast all the same.
+	 */
 	rig_renew(rig, 2, ip);
-	rig_expect(rig, DHCP_NAK, &message);
+	rig_send(rig);
+	rig_reply(rig, &message, &packet);
+	assert_int_equal(message.type, DHCP_NAK);
+	assert_ip(&packet.destination, "255.255.255.255");
 	rig_renew(rig, 1, rig_ip("10.0.0.20"));
 	rig_expect(rig, DHCP_NAK, &message);
 	rig_renew(rig, 1, rig_ip("192.168.0.20"));
@@ -256,6 +269,13 @@ static void test_renewing_and_rebinding(void **state)
 	rig_renew(rig, 5, wrong);
 	rig_expect(rig, DHCP_ACK, &message);
 	assert_int_equal(state_of(rig, wrong), LEASE_BOUND);
+	/* So does one that was offered another just now. */
+	ip = rig_discover(rig, 6);
+	wrong = rig_ip(ip_to_v4(&ip) == 0x0a00006d ? "10.0.0.108" : "10.0.0.109");
+	assert_int_equal(state_of(rig, wrong), -1);
+	rig_renew(rig, 6, wrong);
+	rig_expect(rig, DHCP_ACK, &message);
+	assert_int_equal(state_of(rig, ip), -1);
 	rig_free(rig);
 }
 

@@ -180,6 +180,16 @@ static void test_port_limit(void **state)
 	rig_write(rig, DHCP_DISCOVER);
 	rig_expect(rig, DHCP_OFFER, &message);
 	assert_ip(&message.header.yiaddr, "10.0.0.5");
+	/* It is counted when it is reserved no more. */
+	rig_select(rig, 70, message.header.yiaddr);
+	rig->port = 5;
+	rig_expect(rig, DHCP_ACK, &message);
+	rig->config.host_count = 0;
+	rig->ranges[0].first = rig_ip("10.0.0.2");
+	rig_start(rig, NULL);
+	rig_renew(rig, 70, rig_ip("10.0.0.5"));
+	rig->port = 5;
+	rig_expect(rig, DHCP_NAK, &message);
 	/* A port with many hosts behind it has no limit. */
 	for (unsigned n = 100; n < 100 + 2 * DHCP_PORT_LEASES; n++) {
 		rig_begin(rig, n);
@@ -351,6 +361,7 @@ static void test_probes_are_bounded(void **state)
 static void test_waiting_offer_is_cancelled(void **state)
 {
 	struct rig *rig = rig_new();
+	struct dhcp_message message;
 	struct ip ip, server = rig_ip("10.0.0.9");
 
 	rig_start(rig, rig_ask);
@@ -366,6 +377,15 @@ static void test_waiting_offer_is_cancelled(void **state)
 	dhcp_server_tick(rig->server, rig->now, rig->wall);
 	dhcp_server_probe_result(rig->server, &ip, NULL, rig->now, rig->wall);
 	rig_silent(rig);
+	/* It uses the address already: what is left to answer? */
+	discover(rig, 1);
+	ip = rig->asked;
+	rig_renew(rig, 1, ip);
+	rig_expect(rig, DHCP_ACK, &message);
+	dhcp_server_probe_result(rig->server, &ip, NULL, rig->now, rig->wall);
+	rig_silent(rig);
+	rig_give_up(rig, 1, DHCP_RELEASE, ip);
+	rig_send(rig);
 	/* Its lease was taken away by hand. */
 	discover(rig, 1);
 	assert_int_equal(lease_remove(rig->leases, &rig->asked), 0);

@@ -284,6 +284,9 @@ static void test_reservation_made_later(void **state)
 	/* The machine's next system, with an identifier: the reserved address by its MAC. */
 	mine = discover_as(rig, 1, 1, "\0new", 4);
 	assert_true(ip_equal(&mine, &other));
+	/* But not behind another port, where its MAC proves nothing. */
+	mine = discover_as(rig, 1, 2, "\0new", 4);
+	assert_false(ip_equal(&mine, &other));
 	rig_free(rig);
 }
 
