@@ -1,19 +1,23 @@
 /* What the DHCPv4 client takes of an answer: options, addresses, times (RFC 2132, RFC 3442). */
 #include "tests/unit/dhcp_client_rig.h"
 
-/* All that a server may tell (RFC 2132, RFC 3442). */
+/* Renews with these options beside the usual ones. */
+static void renew_with(const uint8_t *options, size_t length)
+{
+	next_message(DHCP_REQUEST);
+	prepare(DHCP_ACK);
+	answer.options = options;
+	answer.options_length = length;
+	deliver();
+}
+
+/* RFC 2132: a router among what cannot be one, two resolvers, time, MTU, domain, T1 and T2. */
 static void options(void **unused)
 {
 	static const uint8_t given[] = {
-		3,  8, 192, 0,	 2,   1,   224, 0,   0, 1,  /* a router, a group */
-		6,  8, 8,   8,	 8,   8,   192, 0,   2, 53, /* resolvers */
-		42, 4, 192, 0,	 2,   123, 26,	2,   5, 0,  /* time, MTU 1280 */
-		15, 7, 'l', 'a', 'b', '.', 'x', 'y', 0,
+		3,  8, 192, 0, 2, 1,   224, 0, 0, 1, 6,	 8, 8,	 8,   8,   8,	192, 0,	  2, 53,
+		42, 4, 192, 0, 2, 123, 26,  2, 5, 0, 15, 7, 'l', 'a', 'b', '.', 'x', 'y', 0,
 	};
-	static const uint8_t routes[] = { 3, 4, 192, 0,	 2, 1, 121, 14, 0, 192, 0,
-					  2, 9, 24,  10, 1, 2, 0,   0,	0, 0,	16 };
-	static const uint8_t bad[] = { 3, 4, 0, 0,  0, 0,   6,	3,   8,	  8, 8,	 26,
-				       2, 0, 9, 15, 3, 'a', 10, 'b', 121, 2, 24, 1 };
 
 	make();
 	next_message(DHCP_DISCOVER);
@@ -33,43 +37,51 @@ static void options(void **unused)
 	assert_string_equal(state.domain, "lab.xy");
 	assert_int_equal(state.renew_at, now + 100000);
 	assert_int_equal(state.rebind_at, now + 200000);
-	/* Classless routes, in their order, in the router's stead: a default one, one on the link.
-	 */
-	next_message(DHCP_REQUEST);
-	prepare(DHCP_ACK);
-	answer.options = routes;
-	answer.options_length = sizeof(routes);
-	deliver();
-	assert_int_equal(configured, 2);
-	assert_int_equal(state.route_count, 0); /* cut short: nothing of it counts */
-	assert_int_equal(state.routers.count, 1);
-	next_message(DHCP_REQUEST);
-	{
-		static const uint8_t whole[] = { 3, 4, 192, 0,	2, 1, 121, 13, 0, 192, 0,
-						 2, 9, 24,  10, 1, 2, 0,   0,  0, 0 };
+}
 
-		prepare(DHCP_ACK);
-		answer.options = whole;
-		answer.options_length = sizeof(whole);
-		deliver();
-	}
-	assert_int_equal(configured, 3);
+/* RFC 3442: in their order and in the router's stead, a default one and one on the link; nothing of
+ * a list that is cut short. */
+static void classless_routes(void **unused)
+{
+	static const uint8_t whole[] = { 3, 4, 192, 0,	2, 1, 121, 13, 0, 192, 0,
+					 2, 9, 24,  10, 1, 2, 0,   0,  0, 0 };
+	static const uint8_t cut[] = { 3, 4, 192, 0,  2, 1, 121, 14, 0, 192, 0,
+				       2, 9, 24,  10, 1, 2, 0,	 0,  0, 0,   16 };
+
+	make();
+	bind();
+	renew_with(whole, sizeof(whole));
+	assert_int_equal(configured, 2);
 	assert_int_equal(state.route_count, 2);
 	assert_int_equal(state.routes[0].to.length, 96);
 	assert_ip(state.routes[0].via, "192.0.2.9");
 	assert_ip(state.routes[1].to.ip, "10.1.2.0");
 	assert_ip(state.routes[1].via, "0.0.0.0");
 	assert_int_equal(state.routers.count, 0);
-	/* What makes no sense is left out, and the rest holds. */
-	next_message(DHCP_REQUEST);
-	prepare(DHCP_ACK);
-	answer.options = bad;
-	answer.options_length = sizeof(bad);
-	deliver();
-	assert_int_equal(configured, 4);
+	renew_with(cut, sizeof(cut));
+	assert_int_equal(configured, 3);
+	assert_int_equal(state.route_count, 0);
+	assert_int_equal(state.routers.count, 1);
+}
+
+/* What makes no sense is left out, and the rest holds: a router 0.0.0.0, resolvers of three bytes,
+ * an MTU of 9, a domain with a line feed, half a route. */
+static void senseless_options(void **unused)
+{
+	static const uint8_t good[] = { 3, 4, 192, 0, 2, 1, 26, 2, 5, 0 };
+	static const uint8_t bad[] = { 3, 4, 0, 0,  0, 0,   6,	3,   8,	  8, 8,	 26,
+				       2, 0, 9, 15, 3, 'a', 10, 'b', 121, 2, 24, 1 };
+
+	make();
+	bind();
+	renew_with(good, sizeof(good));
+	assert_int_equal(configured, 2);
+	renew_with(bad, sizeof(bad));
+	assert_int_equal(configured, 3);
 	assert_int_equal(state.routers.count + state.dns.count + state.route_count, 0);
 	assert_int_equal(state.mtu, 0);
 	assert_string_equal(state.domain, "");
+	assert_ip(state.address.ip, "192.0.2.77");
 }
 
 /* Addresses, masks and times that cannot be; without a mask, that of the class. */
@@ -138,8 +150,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(options),
-		TEST(impossible),
+		TEST(options), TEST(classless_routes), TEST(senseless_options), TEST(impossible),
 		TEST(times),
 	};
 
