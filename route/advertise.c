@@ -3,8 +3,8 @@
 #include "route/advertise.h"
 
 #include "base/parse.h"
+#include "route/dhcp_message.h"
 #include "route/jitter.h"
-#include "route/name_wire.h"
 #include "route/nd_option.h"
 
 #include <stdlib.h>
@@ -291,7 +291,7 @@ static void add_search(struct message *message, const struct advertise_config *c
 		return;
 	room = (room & ~(size_t)7) - 8;
 	for (uint32_t i = 0; i < config->search_count; i++)
-		length += name_wire_write(config->search[i], names + length, room - length);
+		length += dhcp_name_encode(config->search[i], names + length, room - length);
 	if (length == 0)
 		return;
 	p = add_option(message, ND_OPTION_DNSSL, (8 + length + 7) & ~(size_t)7);

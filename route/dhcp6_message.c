@@ -4,6 +4,7 @@
 
 #include "base/parse.h"
 
+#include <ctype.h>
 #include <errno.h>
 
 #define OPTION_HEADER 4u
@@ -109,6 +110,24 @@ bool dhcp6_message_requests(const struct dhcp6_message *message, uint16_t code)
 			return true;
 	}
 	return false;
+}
+
+void dhcp6_message_label(const struct dhcp6_message *message, char label[DHCP6_LABEL_SIZE])
+{
+	const uint8_t *name = message->name;
+	uint32_t length = name != NULL && message->name_length > 0 ? name[0] : 0;
+
+	label[0] = '\0';
+	if (length == 0 || length >= DHCP6_LABEL_SIZE || length >= message->name_length ||
+	    name[1] == '-' || name[length] == '-')
+		return;
+	for (uint32_t i = 1; i <= length; i++) {
+		if (name[i] >= 0x80 || (!isalnum(name[i]) && name[i] != '-'))
+			return;
+	}
+	for (uint32_t i = 0; i < length; i++)
+		label[i] = (char)tolower(name[1 + i]);
+	label[length] = '\0';
 }
 
 static int read_client(struct dhcp6_message *message, const struct option *option)

@@ -100,6 +100,12 @@ int dhcp6_message_parse(const uint8_t *bytes, size_t length, struct dhcp6_messag
 /* Whether option 6 names the code. */
 bool dhcp6_message_requests(const struct dhcp6_message *message, uint16_t code);
 
+#define DHCP6_LABEL_SIZE 64u
+
+/* The first label of the name in option 39, in lower case, whether more follow or not; "" when
+ * there is none that is made of letters, digits and inner hyphens (RFC 1123, 2.1). */
+void dhcp6_message_label(const struct dhcp6_message *message, char label[DHCP6_LABEL_SIZE]);
+
 /* A message being written into `bytes`. An option that does not fit is left out whole, and
  * `truncated` is set. */
 struct dhcp6_writer {

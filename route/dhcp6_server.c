@@ -6,7 +6,7 @@
 #include "base/parse.h"
 #include "route/dhcp6_message.h"
 #include "route/dhcp6_server_pool.h"
-#include "route/name_wire.h"
+#include "route/dhcp_message.h"
 
 #include <stdlib.h>
 
@@ -200,16 +200,14 @@ static void identify_client(struct dhcp6_server *server, struct exchange *exchan
 {
 	const struct dhcp6_message *message = &exchange->message;
 	struct dhcp6_client *client = &exchange->client;
-	char label[DHCP_NAME_MAX + 1] = "";
+	char label[DHCP6_LABEL_SIZE];
 
 	*client = (struct dhcp6_client){ .mac = exchange->packet->from, .port = port };
 	if (message->client == NULL)
 		return;
 	client->duid = message->client;
 	client->duid_length = (uint8_t)message->client_length;
-	if (message->name != NULL &&
-	    name_wire_first_label(message->name, message->name_length, label) == 0)
-		label[0] = '\0';
+	dhcp6_message_label(message, label);
 	dhcp6_pool_identify(&server->pool, client, label);
 }
 
@@ -289,7 +287,7 @@ static void write_search(const struct dhcp6_config *config, struct dhcp6_writer 
 	/* Names that do not fit beside all else are left out, the first ones stay. */
 	for (uint32_t i = 0; i < config->search_count; i++)
 		length +=
-		    name_wire_write(config->search[i], bytes + length, ANSWER_MAX / 2 - length);
+		    dhcp_name_encode(config->search[i], bytes + length, ANSWER_MAX / 2 - length);
 	if (length > 0)
 		dhcp6_write_option(writer, DHCP6_DOMAIN_LIST, bytes, length);
 }
@@ -329,7 +327,7 @@ static void write_name(const struct dhcp6_server *server, const struct exchange 
 		strcat(name, ".");
 		strcat(name, server->domain);
 	}
-	length = name_wire_write(name, bytes + 1, NAME_WIRE_MAX);
+	length = dhcp_name_encode(name, bytes + 1, NAME_WIRE_MAX);
 	if (length == 0)
 		return;
 	if (server->domain[0] == '\0')

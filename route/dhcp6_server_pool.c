@@ -286,26 +286,33 @@ static bool search_ranges(struct dhcp6_pool *pool, const struct dhcp6_client *cl
 	return false;
 }
 
+/* Whether the client goes on with a lease of its own, which may come by another port than before.
+ */
+static bool may_keep(const struct dhcp6_pool *pool, const struct dhcp6_client *client,
+		     uint32_t iaid, const struct lease *lease, bool port_full)
+{
+	return lease != NULL && is_ours(lease, client, iaid) && is_ranged(pool, &lease->ip) &&
+	       !is_taken(client, &lease->ip) && (!port_full || lease->port == client->port);
+}
+
 static bool choose_address(struct dhcp6_pool *pool, struct dhcp6_client *client,
 			   const struct dhcp6_ia *ia, uint64_t wall, struct ip *ip)
 {
 	const struct lease *old =
 	    lease_find_client(pool->leases, AF_INET6, client->duid, client->duid_length, ia->iaid);
-	bool has_old = old != NULL && is_ours(old, client, ia->iaid) && is_ranged(pool, &old->ip);
+	bool port_full = pool->port_limit != 0 &&
+			 lease_count_port(pool->leases, AF_INET6, client->port) >= pool->port_limit;
 
-	if (has_old && !is_taken(client, &old->ip)) {
-		*ip = old->ip;
-		return true;
-	}
-	/* A clone's lease, which the table finds by address only. */
-	for (uint32_t i = 0; i < ia->address_count; i++) {
-		*ip = ia->addresses[i].ip;
-		if (is_ranged(pool, ip) && dhcp6_pool_find(pool, client, ia->iaid, ip) != NULL &&
-		    !is_taken(client, ip))
+	/* A clone's lease the table finds by its address only. */
+	for (uint32_t i = 0; i <= ia->address_count; i++) {
+		if (may_keep(pool, client, ia->iaid, old, port_full)) {
+			*ip = old->ip;
 			return true;
+		}
+		if (i < ia->address_count)
+			old = lease_find_ip(pool->leases, &ia->addresses[i].ip);
 	}
-	if (pool->port_limit != 0 &&
-	    lease_count_port(pool->leases, AF_INET6, client->port) >= pool->port_limit) {
+	if (port_full) {
 		pool->counters->over_limit++;
 		return false;
 	}

@@ -94,8 +94,8 @@ void dhcp_client_tick(struct dhcp_client *client, uint64_t now);
 void dhcp_client_conflict(struct dhcp_client *client, uint64_t now);
 
 /* The link came back, perhaps to another network: asks whether our address still holds
- * (INIT-REBOOT), or begins anew when there is none. The address stays in use until it is refused,
- * or nobody answers. */
+ * (INIT-REBOOT), or begins anew when there is none. The address stays in use until it is refused
+ * or runs out. */
 void dhcp_client_restart(struct dhcp_client *client, uint64_t now);
 
 /* Gives the address back (DHCPRELEASE, RFC 2131, 4.4.6), calls lost, and rests until

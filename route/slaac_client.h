@@ -26,7 +26,8 @@ struct slaac_prefix {
 	uint64_t on_link_until;	 /* neighbours of this prefix are on the link */
 	bool has_address;	 /* ours; proven unique */
 	struct ip address;
-	uint64_t preferred_until; /* new connections may use it */
+	bool deprecated; /* valid, but not preferred: not for new connections */
+	uint64_t preferred_until;
 	uint64_t valid_until;
 };
 
@@ -53,8 +54,9 @@ struct slaac_state {
 
 /* Called from within input and tick; must not destroy the client. */
 struct slaac_client_events {
-	/* An address is ready or gone, or a prefix, router, resolver or the MTU changed, not only
-	 * its times. There is at least one address or router. `state` is the client's. */
+	/* An address is ready, deprecated or gone, or a prefix, router, resolver or the MTU
+	 * changed, not only its times. There is at least one address or router. `state` is the
+	 * client's. */
 	void (*configured)(void *context, const struct slaac_state *state);
 	/* The last address and the last router are gone. */
 	void (*lost)(void *context);

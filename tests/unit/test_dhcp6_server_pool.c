@@ -292,6 +292,10 @@ static void port_limit(void **state)
 	assert_int_equal(dhcp6_server_counters(server)->over_limit, 2 * 96);
 	client = dhcp6_test_client(4);
 	assert_false(ip_is_unspecified((struct ip[]){ request_at(&client, 5, 1, NULL, WALL) }));
+	/* Nor by moving those of another port here. */
+	assert_false(ip_is_unspecified((struct ip[]){ request_at(&other, 6, 7, NULL, WALL) }));
+	assert_true(ip_is_unspecified((struct ip[]){ request_at(&other, 5, 7, NULL, WALL) }));
+	assert_int_equal(lease_count_port(leases, AF_INET6, 5), 4);
 	assert_false(ip_is_unspecified((struct ip[]){ request_at(&other, 6, 1, NULL, WALL) }));
 }
 
