@@ -2,9 +2,6 @@
 #include "nat/accounts.h"
 
 #include "nat/file.h"
-#include "nat/state.h"
-
-#include <netinet/in.h>
 
 #define PRINT_SHIFT 24u
 #define COUNT_MASK  0xffffffu
@@ -83,28 +80,16 @@ bool nat_accounts_restore(struct nat *nat, const struct nat_rules *rules, uint32
 	return true;
 }
 
-void nat_accounts_release(struct nat *nat, uint32_t slot, uint64_t permit)
+void nat_accounts_release(struct nat *nat, uint32_t slot)
 {
 	struct nat_accounts *accounts = &nat->accounts;
 
 	nat_lock(&accounts->lock);
 	half_unlink(nat, slot);
-	if (permit != 0)
-		permit_remove(nat, permit);
 	guest_discharge(nat, nat->links[slot].guest);
 	nat->links[slot].newer = accounts->free_slot;
 	accounts->free_slot = slot;
 	nat_unlock(&accounts->lock);
-}
-
-void nat_accounts_commit(struct nat *nat, uint32_t slot, uint64_t permit)
-{
-	nat_lock(&nat->accounts.lock);
-	if (permit != 0)
-		permit_add(nat, permit);
-	if (nat_state_evictable(&nat->slots[slot]))
-		half_append(nat, slot);
-	nat_unlock(&nat->accounts.lock);
 }
 
 void nat_accounts_half_open(struct nat *nat, uint32_t slot)
@@ -144,24 +129,40 @@ static uint32_t permit_find(struct nat *nat, uint64_t hash)
 	return item;
 }
 
-bool nat_accounts_permitted(struct nat *nat, uint64_t permit)
+static uint64_t permit_hash_of(const struct nat *nat, const struct nat_slot *slot)
 {
+	uint64_t end = 3ull << 40 | (uint64_t)slot->protocol << 16 | slot->inside_port;
+
+	return nat_hash_ip(nat, &slot->remote, nat_hash_ip(nat, &slot->inside, end));
+}
+
+void nat_accounts_permit(struct nat *nat, const struct nat_slot *slot)
+{
+	uint64_t hash = permit_hash_of(nat, slot);
+
+	nat_lock(&nat->accounts.lock);
+	permit_add(nat, hash);
+	nat_unlock(&nat->accounts.lock);
+}
+
+void nat_accounts_forbid(struct nat *nat, const struct nat_slot *slot)
+{
+	uint64_t hash = permit_hash_of(nat, slot);
+
+	nat_lock(&nat->accounts.lock);
+	permit_remove(nat, hash);
+	nat_unlock(&nat->accounts.lock);
+}
+
+bool nat_accounts_permitted(struct nat *nat, const struct nat_slot *slot)
+{
+	uint64_t hash = permit_hash_of(nat, slot);
 	bool found;
 
 	nat_lock(&nat->accounts.lock);
-	found = permit_find(nat, permit) != 0;
+	found = permit_find(nat, hash) != 0;
 	nat_unlock(&nat->accounts.lock);
 	return found;
-}
-
-uint64_t nat_permit_hash(const struct nat *nat, const struct nat_slot *slot)
-{
-	uint64_t ports = (uint64_t)slot->protocol << 32 | (uint64_t)slot->inside_port << 16;
-
-	if (nat_space_of(slot->protocol) > NAT_SPACE_UDP)
-		return 0;
-	return nat_hash_ip(nat, &slot->remote, nat_hash_ip(nat, &slot->inside, ports | 1u << 15)) |
-	       1ull << 63;
 }
 
 void nat_accounts_free_slot(struct nat *nat, uint32_t slot)

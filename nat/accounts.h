@@ -21,24 +21,22 @@ void nat_accounts_refused(struct nat *nat, enum drop_reason reason);
 /* Charges a session of the file to its guest; false when a limit forbids it. */
 bool nat_accounts_restore(struct nat *nat, const struct nat_rules *rules, uint32_t slot);
 
-/* Gives a slot back: permit is nat_permit_hash() of a session that was committed, or 0. */
-void nat_accounts_release(struct nat *nat, uint32_t slot, uint64_t permit);
+/* Gives a slot back. */
+void nat_accounts_release(struct nat *nat, uint32_t slot);
 
-/* A session has begun in the slot. */
-void nat_accounts_commit(struct nat *nat, uint32_t slot, uint64_t permit);
-
-/* The session is, and was used last of all its guest's, or is no longer one to be evicted. */
+/* The session may be evicted, and was used last of all its guest's; or may not any more. */
 void nat_accounts_half_open(struct nat *nat, uint32_t slot);
 void nat_accounts_opened(struct nat *nat, uint32_t slot);
 
 /* The session that a guest would lose first, or 0. Good as a hint until its shard is locked. */
 uint32_t nat_accounts_victim(struct nat *nat, const struct ip *inside);
 
-/* Whether an inside port has a session with some port of a remote address. */
-bool nat_accounts_permitted(struct nat *nat, uint64_t permit);
-
-/* Never 0 for TCP and UDP, always 0 for the others, which have no use for it. */
-uint64_t nat_permit_hash(const struct nat *nat, const struct nat_slot *slot);
+/* Permits say with which remote addresses an inside port has sessions. They are kept for mappings
+ * of two or more; of a single session the remote is plain to see. The session's mapping's shard is
+ * locked. */
+void nat_accounts_permit(struct nat *nat, const struct nat_slot *slot);
+void nat_accounts_forbid(struct nat *nat, const struct nat_slot *slot);
+bool nat_accounts_permitted(struct nat *nat, const struct nat_slot *slot);
 
 /* Puts slots that no session is in onto the free list, up to what the file has memory for. */
 void nat_accounts_free_slot(struct nat *nat, uint32_t slot);

@@ -156,7 +156,7 @@ struct nat_guest {
 	uint16_t ports[NAT_SPACES][NAT_SHARDS]; /* with that shard's lock */
 };
 
-/* That an inside port has sessions with some remote address, whatever its port: for
+/* That an inside port has sessions with some remote address, whatever the port there: for
  * address-dependent filtering. 40 bits of a keyed hash stand for the three. */
 struct nat_permit {
 	uint32_t print;

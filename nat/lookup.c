@@ -1,6 +1,7 @@
 /* Finding sessions from either side (lookup.h). Worker, and control for reassembled packets. */
 #include "nat/lookup.h"
 
+#include "nat/accounts.h"
 #include "nat/ports.h"
 
 static struct nat_shard *shard_of(struct nat *nat, const struct nat_rules *rules,
@@ -48,6 +49,20 @@ static void find_by_remote(struct nat *nat, uint8_t protocol, uint16_t address,
 	    nat_session_find_remote(nat, found->shard, protocol, address, &remote->ip, now);
 }
 
+/* Whether some session of a mapping, of which `owner` is one, is with this address. */
+static bool mapping_has_remote(struct nat *nat, uint32_t owner, const struct ip *remote)
+{
+	const struct nat_slot *slot = &nat->slots[owner];
+	struct nat_slot wanted = { .inside = slot->inside,
+				   .inside_port = slot->inside_port,
+				   .remote = *remote,
+				   .protocol = slot->protocol };
+
+	if (nat->links[owner].next == owner)
+		return ip_equal(&slot->remote, remote);
+	return nat_accounts_permitted(nat, &wanted);
+}
+
 /* The forward has the inside end, so the shard is known before it is locked; else the port's owner
  * has it, in the shard of the port. */
 void nat_find_inbound(struct nat *nat, const struct nat_rules *rules, uint8_t protocol,
@@ -57,6 +72,7 @@ void nat_find_inbound(struct nat *nat, const struct nat_rules *rules, uint8_t pr
 	enum nat_space space = nat_space_of(protocol);
 	const struct nat_slot *slot;
 	struct nat_end inside;
+	uint32_t owner = 0;
 
 	memset(found, 0, sizeof(*found));
 	if (space == NAT_SPACES) {
@@ -72,8 +88,6 @@ void nat_find_inbound(struct nat *nat, const struct nat_rules *rules, uint8_t pr
 		found->shard = shard_of(nat, rules, &found->key);
 		nat_lock(&found->shard->lock);
 	} else {
-		uint32_t owner;
-
 		found->shard = &nat->shards[nat_port_shard(outside->port)];
 		nat_lock(&found->shard->lock);
 		owner = *nat_ports_owner(nat, address, space, outside->port);
@@ -85,8 +99,11 @@ void nat_find_inbound(struct nat *nat, const struct nat_rules *rules, uint8_t pr
 	}
 	found->mapped = true;
 	found->slot = nat_session_find(nat, found->shard, &found->key, now);
-	if (found->slot == 0)
+	if (found->slot == 0) {
+		found->asked = owner != 0 && rules->filtering == NAT_FILTER_ADDRESS &&
+			       mapping_has_remote(nat, owner, &remote->ip);
 		return;
+	}
 	slot = &nat->slots[found->slot];
 	if (slot->address != address || slot->outside_port != outside->port) {
 		found->slot = 0;

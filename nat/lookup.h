@@ -19,6 +19,7 @@ struct nat_found {
 	const struct nat_rule *rule; /* the forward at the outside port, or NULL */
 	bool mapped;		     /* key is set: the outside port has a mapping or a forward */
 	bool conflict; /* the inside has such a session through another outside port */
+	bool asked;    /* it has one with another port of the remote, by its mapping */
 };
 
 /* A session of which `inside` and `remote` are the ends, as the inside sees them. */

@@ -252,11 +252,12 @@ void nat_get_stats(struct nat *nat, struct nat_stats *stats)
 	stats->refused_guest = nat->accounts.refused_guest;
 	stats->restored = nat->accounts.restored;
 	nat_unlock(&nat->accounts.lock);
-	/* Of the tables one bucket for each session, and one for two of mappings and of permits;
-	 * of the ports an owner and a bit. */
+	/* A bucket of the table of sessions. Then, when the mapping is its own: half a bucket of
+	 * that of mappings, a port's owner and bits; when it shares one: a permit and half a
+	 * bucket for that. */
 	stats->bytes_per_session = sizeof(struct nat_slot) + sizeof(struct nat_links) +
-				   sizeof(struct nat_permit) + sizeof(uint32_t) * 2 +
-				   sizeof(uint32_t) + 1;
+				   sizeof(uint32_t) + sizeof(struct nat_permit) +
+				   sizeof(uint32_t) / 2;
 }
 
 static int nat_alloc(struct nat *nat)

@@ -145,13 +145,13 @@ uint32_t nat_session_open(struct nat *nat, const struct nat_rules *rules,
 	nat_session_expire(nat, shard, now, EXPIRE_WITH_EACH);
 	there = nat_session_find(nat, shard, &request->key, now);
 	if (there != 0) {
-		nat_accounts_release(nat, number, 0);
+		nat_accounts_release(nat, number);
 		return there;
 	}
 	if (!session_assign(nat, shard, rules, request, number, now)) {
 		shard->refused_port++;
 		nat_unlock(&shard->lock);
-		nat_accounts_release(nat, number, 0);
+		nat_accounts_release(nat, number);
 		*reason = DROP_NAT_NO_PORT;
 		return 0;
 	}
@@ -199,7 +199,7 @@ void nat_session_end(struct nat *nat, struct nat_shard *shard, uint32_t number)
 	if (!(slot->flags & NAT_SLOT_FORWARD))
 		mapping_leave(nat, shard, number);
 	list_remove(nat, &shard->lists[nat_state_class(slot)], number);
-	nat_accounts_release(nat, number, nat_permit_hash(nat, slot));
+	nat_accounts_release(nat, number);
 }
 
 uint32_t nat_session_expire(struct nat *nat, struct nat_shard *shard, uint32_t now, uint32_t budget)
@@ -277,7 +277,7 @@ bool nat_session_restore(struct nat *nat, const struct nat_rules *rules, uint32_
 	if (!(slot->flags & NAT_SLOT_FORWARD) && space != NAT_SPACES && mapping == 0 &&
 	    !nat_ports_restore(nat, slot->address, space, &nat->guests[nat->links[number].guest],
 			       slot->outside_port)) {
-		nat_accounts_release(nat, number, 0);
+		nat_accounts_release(nat, number);
 		return false;
 	}
 	session_link(nat, shard, number);
@@ -406,7 +406,8 @@ static void session_link(struct nat *nat, struct nat_shard *shard, uint32_t numb
 	/* relaxed: read with the lock held, or as a hint. */
 	atomic_store_explicit(&slot->shard, (uint8_t)(shard - nat->shards + 1),
 			      memory_order_relaxed);
-	nat_accounts_commit(nat, number, nat_permit_hash(nat, slot));
+	if (nat_state_evictable(slot))
+		nat_accounts_half_open(nat, number);
 }
 
 static void mapping_join(struct nat *nat, struct nat_shard *shard, uint32_t number)
@@ -421,6 +422,9 @@ static void mapping_join(struct nat *nat, struct nat_shard *shard, uint32_t numb
 		head = *owner;
 	}
 	if (head != 0) {
+		if (nat->links[head].next == head)
+			nat_accounts_permit(nat, &nat->slots[head]);
+		nat_accounts_permit(nat, slot);
 		links->previous = head;
 		links->next = nat->links[head].next;
 		nat->links[links->next].previous = number;
@@ -450,6 +454,9 @@ static void mapping_leave(struct nat *nat, struct nat_shard *shard, uint32_t num
 	}
 	nat->links[links->previous].next = links->next;
 	nat->links[links->next].previous = links->previous;
+	nat_accounts_forbid(nat, slot);
+	if (links->next == links->previous)
+		nat_accounts_forbid(nat, &nat->slots[links->next]);
 	if (*nat_ports_owner(nat, slot->address, space, slot->outside_port) == number) {
 		nat_table_remove(&shard->mappings, hash, number);
 		nat_table_insert(&shard->mappings, hash, links->next);

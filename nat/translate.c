@@ -1,6 +1,5 @@
 /* Translating frames (nat.h, workers): to a session, which is made where that is allowed, and from
  * there to new addresses and ports. Any number of workers; control for reassembled packets. */
-#include "nat/accounts.h"
 #include "nat/lookup.h"
 #include "nat/ports.h"
 
@@ -191,14 +190,9 @@ static bool outbound_session(struct nat *nat, const struct nat_rules *rules,
 /* Whether the outside may begin a session (RFC 4787, 5): always at a forward, if it comes from
  * where that allows; else as the filtering says. Queries and protocols without ports begin inside.
  */
-static bool may_enter(struct nat *nat, const struct nat_rules *rules,
-		      const struct nat_packet *packet, const struct nat_found *found)
+static bool may_enter(const struct nat_rules *rules, const struct nat_packet *packet,
+		      const struct nat_found *found)
 {
-	struct nat_slot end = { .inside = found->key.inside,
-				.remote = packet->source,
-				.inside_port = found->key.inside_port,
-				.protocol = packet->protocol };
-
 	if (packet->kind != NAT_KIND_PORTS || !ip_is_host(&packet->source))
 		return false;
 	if (found->rule != NULL)
@@ -208,7 +202,7 @@ static bool may_enter(struct nat *nat, const struct nat_rules *rules,
 	case NAT_FILTER_ENDPOINT_INDEPENDENT:
 		return true;
 	case NAT_FILTER_ADDRESS:
-		return nat_accounts_permitted(nat, nat_permit_hash(nat, &end));
+		return found->asked;
 	case NAT_FILTER_ADDRESS_AND_PORT:
 		break;
 	}
@@ -232,7 +226,7 @@ static bool inbound_open(struct nat *nat, const struct nat_rules *rules,
 	if (found->conflict)
 		return false;
 	*reason = DROP_NAT_FILTERED;
-	if (!may_enter(nat, rules, packet, found))
+	if (!may_enter(rules, packet, found))
 		return false;
 	*reason = DROP_NAT_TCP_STATE;
 	if (!may_open(packet))
