@@ -30,13 +30,14 @@
 #define NAT_ADDRESSES_MAX 1024u	     /* of the pool, or of the uplink */
 
 /* Seconds that a session lives without traffic that renews it. */
-#define NAT_TIMEOUT_TCP		   7440u /* established: 2 h 4 min (RFC 5382, REQ-5) */
-#define NAT_TIMEOUT_TCP_TRANSITORY 240u	 /* opening, closed, reset (RFC 5382, REQ-5; RFC 7857, 2)  \
-					  */
-#define NAT_TIMEOUT_UDP		300u	 /* answered (RFC 4787, REQ-5) */
-#define NAT_TIMEOUT_UDP_ONE_WAY 120u	 /* not answered: the least that REQ-5 allows */
-#define NAT_TIMEOUT_ICMP	60u	 /* queries (RFC 5508, REQ-2) */
-#define NAT_TIMEOUT_OTHER	300u	 /* other protocols */
+#define NAT_TIMEOUT_TCP 7440u /* established: 2 h 4 min (RFC 5382, REQ-5) */
+#define NAT_TIMEOUT_TCP_TRANSITORY                                                                 \
+	240u			     /* opening, closed, reset (RFC 5382, REQ-5; RFC 7857, 2)      \
+				      */
+#define NAT_TIMEOUT_UDP		300u /* answered (RFC 4787, REQ-5) */
+#define NAT_TIMEOUT_UDP_ONE_WAY 120u /* not answered: the least that REQ-5 allows */
+#define NAT_TIMEOUT_ICMP	60u  /* queries (RFC 5508, REQ-2) */
+#define NAT_TIMEOUT_OTHER	300u /* other protocols */
 
 struct nat;
 
