@@ -1,4 +1,4 @@
-/* The keys that tap, user, pcap and null ports may have in a configuration (options_*.c,
+/* The keys that tap, interface, user, pcap and null ports may have in a configuration (options_*.c,
  * port_null.c). */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -65,6 +65,19 @@ static void test_good_keys(void **state)
 	assert_int_equal(config.options.pcap.speed, PCAP_SPEED_RECORDED);
 	assert_int_equal(config.options.pcap.loops, 0);
 
+	assert_int_equal(read_keys(&port_interface, "interface: eth1", &config, &error), 0);
+	assert_string_equal(config.options.interface.name, "eth1");
+	assert_int_equal(config.options.interface.queues, 1);
+	assert_false(config.options.interface.allow_default_route);
+	assert_int_equal(read_keys(&port_interface,
+				   "interface: eth1.7\ndriver: packet\nqueues: 16\n"
+				   "allow-default-route: true",
+				   &config, &error),
+			 0);
+	assert_int_equal(config.options.interface.driver, INTERFACE_DRIVER_PACKET);
+	assert_int_equal(config.options.interface.queues, 16);
+	assert_true(config.options.interface.allow_default_route);
+
 	assert_int_equal(read_keys(&port_user, "user: true", &config, &error), 0);
 	assert_false(config.options.user.host_loopback);
 	assert_int_equal(config.options.user.subnet.length, IP_V4_LENGTH + 24);
@@ -91,6 +104,12 @@ static void test_bad_keys(void **state)
 	} rows[] = {
 		{ &port_tap, "tap: abcdefghijklmnop", "not the name of an interface" },
 		{ &port_tap, "tap: ''", "not the name of an interface" },
+		{ &port_interface, "interface: abcdefghijklmnop", "not the name of an" },
+		{ &port_interface, "interface: ..", "not the name of an interface" },
+		{ &port_interface, "interface: [eth0]", "not the name of an interface" },
+		{ &port_interface, "interface: eth0\ndriver: netmap", "packet" },
+		{ &port_interface, "interface: eth0\nqueues: 17", "1 to 16" },
+		{ &port_interface, "interface: eth0\nallow-default-route: 2", "true" },
 		{ &port_user, "user: false", "allowed: true" },
 		{ &port_user, "user: {mtu: 9000}", "stand beside it" },
 		{ &port_user, "user: true\nsubnet: 10.0.2.0", "is no prefix" },
