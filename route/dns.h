@@ -41,6 +41,9 @@ struct dns_clock {
 	void *context;
 };
 
+/* The clock itself, or CLOCK_BOOTTIME when it has no function. */
+struct dns_clock dns_clock_or_default(const struct dns_clock *clock);
+
 /* What else a server is told. Zero means the default in brackets. */
 struct dns_options {
 	/* The network's prefixes, each with the gateway's own address in it: that is what
