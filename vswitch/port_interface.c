@@ -15,6 +15,7 @@
 #include "vswitch/port.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -162,7 +163,7 @@ static void fail(struct port *port, struct interface *interface, const char *rea
 	close_sockets(port, interface);
 	if (strcmp(interface->fault, reason) != 0)
 		log_warning("port %s: %s", port->name, reason);
-	strncpy(interface->fault, reason, sizeof(interface->fault) - 1);
+	snprintf(interface->fault, sizeof(interface->fault), "%s", reason);
 	port->fault = interface->fault;
 	port_set_link(port, false);
 }
