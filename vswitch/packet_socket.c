@@ -31,7 +31,6 @@
 #define IOV_LIMIT     1024u /* of the kernel, for one message */
 #define IOV_BATCH     4096u /* of ours, for all of a call */
 #define CONTROL_BYTES CMSG_SPACE(sizeof(struct tpacket_auxdata)) /* a multiple of 8 */
-#define OFFLOADS      (OFFLOAD_CSUM | OFFLOAD_TSO4 | OFFLOAD_TSO6 | OFFLOAD_TSO_ECN | OFFLOAD_UFO)
 
 struct packet_socket {
 	int fd;
@@ -207,7 +206,9 @@ int packet_socket_fd(const struct packet_socket *s)
 
 uint32_t packet_socket_offloads(const struct packet_socket *s)
 {
-	return OFFLOADS;
+	/* Not UFO and USO: the kernel takes them, but a packet socket on the other end of a veth
+	 * pair, which may be another weft's, cannot say them, and drops. */
+	return OFFLOAD_CSUM | OFFLOAD_TSO4 | OFFLOAD_TSO6 | OFFLOAD_TSO_ECN;
 }
 
 bool packet_socket_is_empty(const struct packet_socket *s)

@@ -4,8 +4,8 @@
  * itself, with DHCP and advertisements of libslirp's.
  *
  * Workers copy frames into one ring and take them from another; libslirp's thread is at the other
- * ends. It is given TCP segments of any size whole, so only their checksum is completed here. What
- * it sends has the MTU. */
+ * ends. It is given IPv4's TCP segments of any size whole, so only their checksum is completed
+ * here. What it sends has the MTU. */
 #include "vswitch/port_user.h"
 
 #include "base/checksum.h"
@@ -224,7 +224,8 @@ static uint32_t user_send(struct port_queue *queue, struct frame *const *frames,
 
 static uint32_t user_offloads(const struct port_queue *queue)
 {
-	return OFFLOAD_CSUM | OFFLOAD_TSO4 | OFFLOAD_TSO6 | OFFLOAD_TSO_ECN;
+	/* libslirp holds IPv6 packets, but not IPv4's, against its MTU. */
+	return OFFLOAD_CSUM | OFFLOAD_TSO4 | OFFLOAD_TSO_ECN;
 }
 
 static json_t *text_of_ip(const struct ip *ip)
