@@ -44,6 +44,7 @@ struct mode_row {
 	enum gateway_presence gateway;
 	bool routes;	 /* the gateway forwards between its legs, and to peers */
 	bool translates; /* what leaves by the uplink */
+	bool peers;	 /* may reach other networks of modes with this flag */
 };
 
 extern const struct mode_row config_modes[CONFIG_MODE_COUNT]; /* by enum config_mode */
@@ -80,7 +81,8 @@ struct port_config {
 	const struct port_type *type;
 	struct vlan_membership vlan;
 	bool isolated;
-	bool has_mac; /* the guest's, for qemu-args; two ports never share one */
+	bool antispoof_off; /* the guest may send from any address, whatever the network says */
+	bool has_mac;	    /* the guest's, for qemu-args; two ports never share one */
 	struct mac mac;
 	union {
 		struct vhost_user_options vhost_user;
