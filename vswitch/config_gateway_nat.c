@@ -1,5 +1,6 @@
 /* Reads how a network translates addresses, its routes and its peers (config_gateway.h). Control
  * thread, weftd --check, fuzzer. */
+#include "nat/nat.h"
 #include "vswitch/config_gateway.h"
 
 #include <errno.h>
@@ -7,7 +8,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define SESSIONS_MAX	       (1u << 24)
 #define SESSIONS_DEFAULT       1000000u
 #define GUEST_SESSIONS_DEFAULT 65536u
 #define POOL_MAX	       256u
@@ -80,8 +80,8 @@ static int read_sessions(const char *file, const struct config_node *value, void
 {
 	struct network_draft *draft = out;
 
-	return config_value_u32(file, value, 1, SESSIONS_MAX, &draft->gateway->nat.session_limit,
-				error);
+	return config_value_u32(file, value, 1, NAT_SESSIONS_MAX,
+				&draft->gateway->nat.session_limit, error);
 }
 
 static int read_guest_sessions(const char *file, const struct config_node *value, void *out,
@@ -89,7 +89,7 @@ static int read_guest_sessions(const char *file, const struct config_node *value
 {
 	struct network_draft *draft = out;
 
-	return config_value_u32(file, value, 1, SESSIONS_MAX,
+	return config_value_u32(file, value, 1, NAT_SESSIONS_MAX,
 				&draft->gateway->nat.guest_session_limit, error);
 }
 
