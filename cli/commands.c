@@ -45,7 +45,8 @@ const struct command commands[] = {
 	{ "port add", "NAME --network NETWORK --TYPE VALUE [--KEY VALUE]...", "add a port",
 	  "For example: weft port add vm1 --network lab --vhost-user /run/weft/vm1.sock\n" SETTINGS
 	  "--tap-fd N passes the open tap device N to weftd.\n",
-	  "--network --vhost-user --role --queues --mtu --tap --tap-fd --pcap --null --vlan "
+	  "--network --vhost-user --role --mode --group --queues --mtu --tap --tap-fd --pcap "
+	  "--null --vlan "
 	  "--vlans --native --isolated --antispoof --mac",
 	  command_port_add },
 	{ "port del", "NAME", "remove a port", "", "", command_port_del },

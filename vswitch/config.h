@@ -23,6 +23,8 @@
 #define CONFIG_NAME_MAX	   31u /* letters, digits, '-', '_' and '.'; of networks and ports */
 #define CONFIG_PATH_MAX	   4096u
 #define CONFIG_SOCKET_MAX  107u /* sockaddr_un */
+#define CONFIG_FILE_MAX	   511u /* capture files: every port's configuration has room for two */
+#define CONFIG_GROUP_MAX   32u	/* as useradd(8) has it */
 #define CONFIG_PORTS_MAX   4096u
 #define CONFIG_WORKERS_MAX 64u
 
@@ -55,7 +57,9 @@ struct port_type;
 struct vhost_user_options {
 	char path[CONFIG_SOCKET_MAX + 1];
 	enum vhost_role role;
-	uint16_t queues; /* pairs */
+	uint16_t mode;			  /* of the socket's file; 0: what the umask leaves */
+	char group[CONFIG_GROUP_MAX + 1]; /* of the socket's file; "": weftd's own */
+	uint16_t queues;		  /* pairs */
 	uint16_t mtu;
 };
 
@@ -69,8 +73,8 @@ struct tap_options {
 enum pcap_speed { PCAP_SPEED_FULL, PCAP_SPEED_RECORDED };
 
 struct pcap_options {
-	char record[CONFIG_PATH_MAX]; /* "": what arrives is counted and let go */
-	char replay[CONFIG_PATH_MAX]; /* "": nothing is sent into the network */
+	char record[CONFIG_FILE_MAX + 1]; /* "": what arrives is counted and let go */
+	char replay[CONFIG_FILE_MAX + 1]; /* "": nothing is sent into the network */
 	enum pcap_speed speed;
 	uint32_t loops; /* times the file is replayed; 0: for ever */
 };

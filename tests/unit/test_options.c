@@ -64,6 +64,12 @@ static void test_good_keys(void **state)
 	assert_int_equal(config.options.pcap.speed, PCAP_SPEED_RECORDED);
 	assert_int_equal(config.options.pcap.loops, 0);
 
+	assert_int_equal(
+	    read_keys(&port_vhost_user, "vhost-user: /a\nmode: 0660\ngroup: kvm", &config, &error),
+	    0);
+	assert_int_equal(config.options.vhost_user.mode, 0660);
+	assert_string_equal(config.options.vhost_user.group, "kvm");
+
 	assert_int_equal(read_keys(&port_null, "null: {}", &config, &error), 0);
 	assert_int_equal(read_keys(&port_null, "null: true", &config, &error), 0);
 	assert_int_equal(read_keys(&port_null, "null:", &config, &error), 0);
@@ -100,6 +106,15 @@ static void test_bad_keys(void **state)
 		{ &port_pcap, "pcap: {replay: a, speed: fast}", "speed" },
 		{ &port_pcap, "pcap: {replay: a, loops: 4294967296}", "loops" },
 		{ &port_pcap, "pcap: {replay: a, loops: x}", "loops" },
+		{ &port_vhost_user, "vhost-user: /a\nmode: 0", "mode: '0' is no mode" },
+		{ &port_vhost_user, "vhost-user: /a\nmode: 668", "mode: '668' is no mode" },
+		{ &port_vhost_user, "vhost-user: /a\nmode: 1777", "mode: '1777' is no mode" },
+		{ &port_vhost_user, "vhost-user: /a\nmode: rw", "mode: 'rw' is no mode" },
+		{ &port_vhost_user, "mode: 660\nvhost-user: /a\nrole: client",
+		  "a client makes no socket" },
+		{ &port_vhost_user, "vhost-user: /a\ngroup: kvm\nrole: client",
+		  "a client makes no socket" },
+		{ &port_vhost_user, "vhost-user: /a\ngroup: ''", "group: is empty" },
 		{ &port_null, "null: false", "has no options" },
 		{ &port_null, "null: {a: b}", "has no options" },
 		{ &port_null, "null: [a]", "has no options" },
