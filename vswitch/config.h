@@ -10,6 +10,7 @@
 #define WEFT_VSWITCH_CONFIG_H
 
 #include "base/error.h"
+#include "base/ip.h"
 #include "base/mac.h"
 #include "bridge/vlan.h"
 #include "vhost-user/device.h"
@@ -79,6 +80,20 @@ struct pcap_options {
 	uint32_t loops; /* times the file is replayed; 0: for ever */
 };
 
+struct user_options {
+	struct ip_prefix subnet, subnet6; /* networks, host bits clear */
+	bool host_loopback; /* the gateway's address reaches services on the host's loopback */
+};
+
+enum interface_driver { INTERFACE_DRIVER_PACKET };
+
+struct interface_options {
+	char name[IFNAMSIZ];
+	enum interface_driver driver;
+	uint16_t queues;
+	bool allow_default_route; /* may be the one of the host's default route */
+};
+
 struct port_config {
 	char name[CONFIG_NAME_MAX + 1];
 	char network[CONFIG_NAME_MAX + 1];
@@ -92,6 +107,8 @@ struct port_config {
 		struct vhost_user_options vhost_user;
 		struct tap_options tap;
 		struct pcap_options pcap;
+		struct user_options user;
+		struct interface_options interface;
 	} options;
 	unsigned line;
 	bool uplink; /* made from a network's `uplink:` (named "NETWORK.uplink"), not from `ports:`

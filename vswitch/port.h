@@ -103,7 +103,8 @@ struct port_type {
 	void (*check_faults)(struct port *port);
 };
 
-extern const struct port_type port_vhost_user, port_tap, port_pcap, port_null;
+extern const struct port_type port_vhost_user, port_tap, port_interface, port_user, port_pcap,
+    port_null;
 
 /* All types, NULL at the end. */
 extern const struct port_type *const port_types[];
