@@ -231,7 +231,8 @@ bool port_config_equal(const struct port_config *a, const struct port_config *b)
 {
 	/* Readers fill zeroed structs and pad texts with NUL, so bytes can be compared. */
 	return strcmp(a->name, b->name) == 0 && strcmp(a->network, b->network) == 0 &&
-	       a->type == b->type && a->isolated == b->isolated && a->uplink == b->uplink &&
+	       a->type == b->type && a->isolated == b->isolated &&
+	       a->antispoof_off == b->antispoof_off && a->uplink == b->uplink &&
 	       a->has_mac == b->has_mac &&
 	       memcmp(a->mac.bytes, b->mac.bytes, sizeof(a->mac.bytes)) == 0 &&
 	       a->vlan.mode == b->vlan.mode && a->vlan.access == b->vlan.access &&

@@ -24,6 +24,8 @@
 #define CONFIG_NAME_MAX	   31u /* letters, digits, '-', '_' and '.'; of networks and ports */
 #define CONFIG_PATH_MAX	   4096u
 #define CONFIG_SOCKET_MAX  107u /* sockaddr_un */
+#define CONFIG_FILE_MAX	   511u /* capture files: every port's configuration has room for two */
+#define CONFIG_GROUP_MAX   32u	/* as useradd(8) has it */
 #define CONFIG_PORTS_MAX   4096u
 #define CONFIG_WORKERS_MAX 64u
 
@@ -45,6 +47,7 @@ struct mode_row {
 	enum gateway_presence gateway;
 	bool routes;	 /* the gateway forwards between its legs, and to peers */
 	bool translates; /* what leaves by the uplink */
+	bool peers;	 /* may reach other networks of modes with this flag */
 };
 
 extern const struct mode_row config_modes[CONFIG_MODE_COUNT]; /* by enum config_mode */
@@ -55,7 +58,9 @@ struct port_type;
 struct vhost_user_options {
 	char path[CONFIG_SOCKET_MAX + 1];
 	enum vhost_role role;
-	uint16_t queues; /* pairs */
+	uint16_t mode;			  /* of the socket's file; 0: what the umask leaves */
+	char group[CONFIG_GROUP_MAX + 1]; /* of the socket's file; "": weftd's own */
+	uint16_t queues;		  /* pairs */
 	uint16_t mtu;
 };
 
@@ -69,8 +74,8 @@ struct tap_options {
 enum pcap_speed { PCAP_SPEED_FULL, PCAP_SPEED_RECORDED };
 
 struct pcap_options {
-	char record[CONFIG_PATH_MAX]; /* "": what arrives is counted and let go */
-	char replay[CONFIG_PATH_MAX]; /* "": nothing is sent into the network */
+	char record[CONFIG_FILE_MAX + 1]; /* "": what arrives is counted and let go */
+	char replay[CONFIG_FILE_MAX + 1]; /* "": nothing is sent into the network */
 	enum pcap_speed speed;
 	uint32_t loops; /* times the file is replayed; 0: for ever */
 };
@@ -95,7 +100,8 @@ struct port_config {
 	const struct port_type *type;
 	struct vlan_membership vlan;
 	bool isolated;
-	bool has_mac; /* the guest's, for qemu-args; two ports never share one */
+	bool antispoof_off; /* the guest may send from any address, whatever the network says */
+	bool has_mac;	    /* the guest's, for qemu-args; two ports never share one */
 	struct mac mac;
 	union {
 		struct vhost_user_options vhost_user;

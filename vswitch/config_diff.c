@@ -57,8 +57,7 @@ static void find_port_keys(struct config_change *change)
 {
 	const struct port_config *a = change->old_port, *b = change->new_port;
 
-	if (strcmp(a->network, b->network) != 0)
-		add_key(change, "network");
+	compare_by_table(change, config_guest_port_keys);
 	if (a->type == b->type)
 		compare_by_table(change, b->type->keys);
 	compare_by_table(change, config_port_keys);

@@ -45,8 +45,14 @@ struct uplink_config {
 	struct ip_list dns; /* empty: by DHCP and router advertisements */
 };
 
+/* Where things were written, 0: not in a file. Not compared. */
+struct gateway_lines {
+	unsigned ipv4, ipv6, mac, uplink, peers;
+};
+
 struct gateway_config {
 	uint32_t references; /* gateway_config_ref() */
+	struct gateway_lines lines;
 	uint8_t address_count;
 	struct ip_prefix addresses[GATEWAY_ADDRESSES_MAX]; /* host bits are the gateway's own;
 							    * IPv4 ones first */

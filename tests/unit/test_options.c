@@ -65,6 +65,11 @@ static void test_good_keys(void **state)
 	assert_int_equal(config.options.pcap.speed, PCAP_SPEED_RECORDED);
 	assert_int_equal(config.options.pcap.loops, 0);
 
+	assert_int_equal(
+	    read_keys(&port_vhost_user, "vhost-user: /a\nmode: 0660\ngroup: kvm", &config, &error),
+	    0);
+	assert_int_equal(config.options.vhost_user.mode, 0660);
+	assert_string_equal(config.options.vhost_user.group, "kvm");
 	assert_int_equal(read_keys(&port_interface, "interface: eth1", &config, &error), 0);
 	assert_string_equal(config.options.interface.name, "eth1");
 	assert_int_equal(config.options.interface.queues, 1);
@@ -141,6 +146,15 @@ static void test_bad_keys(void **state)
 		{ &port_pcap, "pcap: {replay: a, speed: fast}", "speed" },
 		{ &port_pcap, "pcap: {replay: a, loops: 4294967296}", "loops" },
 		{ &port_pcap, "pcap: {replay: a, loops: x}", "loops" },
+		{ &port_vhost_user, "vhost-user: /a\nmode: 0", "mode: '0' is no mode" },
+		{ &port_vhost_user, "vhost-user: /a\nmode: 668", "mode: '668' is no mode" },
+		{ &port_vhost_user, "vhost-user: /a\nmode: 1777", "mode: '1777' is no mode" },
+		{ &port_vhost_user, "vhost-user: /a\nmode: rw", "mode: 'rw' is no mode" },
+		{ &port_vhost_user, "mode: 660\nvhost-user: /a\nrole: client",
+		  "a client makes no socket" },
+		{ &port_vhost_user, "vhost-user: /a\ngroup: kvm\nrole: client",
+		  "a client makes no socket" },
+		{ &port_vhost_user, "vhost-user: /a\ngroup: ''", "group: is empty" },
 		{ &port_null, "null: false", "has no options" },
 		{ &port_null, "null: {a: b}", "has no options" },
 		{ &port_null, "null: [a]", "has no options" },

@@ -459,11 +459,11 @@ static void test_existing(void **state)
 	f->files = files + 1;
 	fixture_refused(f, EBUSY, "somebody else has it open");
 	options->existing = false;
-	fixture_refused(f, EEXIST, "exists already; say `existing: true`");
+	fixture_refused(f, EEXIST, "exists already; say `tap: {name: ");
 	assert_int_equal(ioctl(fd, TUNSETPERSIST, 1), 0);
 	close(fd);
 	f->files = files;
-	fixture_refused(f, EEXIST, "exists already; say `existing: true`");
+	fixture_refused(f, EEXIST, "exists already; say `tap: {name: ");
 	options->existing = true;
 	assert_int_equal(fixture_open(f), 0);
 	/* Whoever made it sets it up. */
