@@ -228,8 +228,10 @@ enum guard_verdict guard_check(const struct guard *guard, struct frame *frame,
 	uint16_t ethertype;
 	uint32_t at, room;
 
-	if (guard->has_mac && memcmp(source, guard->mac.bytes, MAC_LENGTH) != 0)
-		return drop(DROP_SPOOFED_MAC, reason);
+	if (!guard->has_mac)
+		return GUARD_ASK;
+	if (memcmp(source, guard->mac.bytes, MAC_LENGTH) != 0)
+		return guard->settled ? drop(DROP_SPOOFED_MAC, reason) : GUARD_ASK;
 	at = parse_network_offset(frame, &ethertype);
 	if (at == 0)
 		return drop(DROP_SPOOFED_ADDRESS, reason);

@@ -21,7 +21,10 @@
 #define GUARD_PREFIXES_MAX 8u
 
 struct guard {
-	bool has_mac; /* false: none is bound yet, so the guest has no addresses either */
+	bool has_mac; /* false: none is bound yet; control sees the first frame and binds it */
+	/* The MAC stays: it is configured, or has a lease or a reservation. Until then the guest
+	 * may change its mind, as a tap does whose MAC is set after it has come up. */
+	bool settled;
 	struct mac mac;
 	uint8_t count;
 	struct ip ips[GUARD_IPS_MAX];
@@ -35,7 +38,7 @@ struct guard {
 enum guard_verdict {
 	GUARD_PASS,
 	GUARD_DROP,
-	GUARD_ASK, /* its own MAC, and an address it may claim: control decides */
+	GUARD_ASK, /* the first MAC, or an address that may be claimed: control decides */
 };
 
 /* Worker. Parses the frame if that was not done. *reason is set with GUARD_DROP. */

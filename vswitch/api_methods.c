@@ -86,9 +86,11 @@ static json_t *show_some(const struct vswitch *vswitch, const struct list *list,
 
 static json_t *call_show(struct vswitch *vswitch, json_t *params, int fd, struct error *error)
 {
-	const char *what, *name = NULL;
+	const char *what = json_string_value(json_object_get(params, "what")), *name = NULL;
 	json_error_t why;
 
+	if (what != NULL && api_gateway_has(what))
+		return api_gateway_show(vswitch, what, params, error);
 	if (!READ_PARAMS(params, error, "{s:s, s?s}", "what", &what, "name", &name))
 		return NULL;
 	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
@@ -103,7 +105,7 @@ static json_t *call_show(struct vswitch *vswitch, json_t *params, int fd, struct
 	}
 	error_set(error, EINVAL,
 		  "'%.80s' cannot be shown; allowed: networks, ports, macs, drops, drop-reasons, "
-		  "workers",
+		  "workers, neighbours, routes, sessions, leases",
 		  what);
 	return NULL;
 }
@@ -292,6 +294,10 @@ static const struct method methods[] = {
 	{ "port_del", call_port_del },
 	{ "network_add", call_network_add },
 	{ "network_del", call_network_del },
+	{ "forward_add", api_forward_add },
+	{ "forward_del", api_forward_del },
+	{ "lease_release", api_lease_release },
+	{ "sessions_flush", api_sessions_flush },
 	{ "qemu_args", call_qemu_args },
 };
 

@@ -80,6 +80,11 @@ struct pcap_options {
 	uint32_t loops; /* times the file is replayed; 0: for ever */
 };
 
+/* Not written down: made for networks that have a gateway. */
+struct leg_options {
+	uint8_t side; /* enum gateway_side */
+};
+
 struct user_options {
 	struct ip_prefix subnet, subnet6; /* networks, host bits clear */
 	bool host_loopback; /* the gateway's address reaches services on the host's loopback */
@@ -107,6 +112,7 @@ struct port_config {
 		struct vhost_user_options vhost_user;
 		struct tap_options tap;
 		struct pcap_options pcap;
+		struct leg_options leg;
 		struct user_options user;
 		struct interface_options interface;
 	} options;

@@ -19,7 +19,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct binding;
 struct event_base;
+struct guard;
 struct port;
 struct vswitch;
 
@@ -69,6 +71,9 @@ struct port {
 	_Atomic uint32_t announcing;
 	const char *fault; /* why the port is down; NULL or "" when it is well. Control. */
 	struct port_counters *counters; /* [workers] */
+	/* What its guest may send; NULL: anything. Control: release; workers: acquire. */
+	_Atomic(const struct guard *) guard;
+	struct binding *binding; /* what control knows of its guest (gateway_guard.c) */
 };
 
 struct port_type {

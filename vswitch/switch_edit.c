@@ -1,6 +1,7 @@
 /* Adding and removing one port or network of the running switch (vswitch_port_add() and its like of
  * switch.h): the running configuration is copied, edited, and applied like a file. API server,
  * control thread. */
+#include "vswitch/gateway.h"
 #include "vswitch/switch.h"
 
 #include <errno.h>
@@ -58,6 +59,9 @@ int vswitch_port_del(struct vswitch *vswitch, const char *name, struct error *er
 
 	if (port == NULL)
 		return error_set(error, ENOENT, "port '%s': there is none of this name", name);
+	if (gateway_is_leg(port))
+		return error_set(error, EBUSY, "port '%s': is the gateway of network '%s'", name,
+				 port->network);
 	if (port->uplink)
 		return error_set(error, EBUSY, "port '%s': is the uplink of network '%s'", name,
 				 port->network);
@@ -100,7 +104,7 @@ int vswitch_network_del(struct vswitch *vswitch, const char *name, struct error 
 	for (uint32_t i = 0; i < vswitch->config.port_count; i++) {
 		const struct port_config *port = &vswitch->config.ports[i];
 
-		if (!port->uplink && strcmp(port->network, name) == 0)
+		if (!port->uplink && !gateway_is_leg(port) && strcmp(port->network, name) == 0)
 			return error_set(error, EBUSY, "network '%s': port '%s' is still in it",
 					 name, port->name);
 	}
