@@ -13,7 +13,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <stdlib.h>
-#include <unistd.h>
+#include <sys/random.h>
 
 #define DNS_PORT	   53
 #define HANDSHAKE_MS	   5000u
@@ -36,6 +36,8 @@ struct flow {
 	uint16_t port;
 	uint16_t private_port;
 	uint32_t next;		   /* sequence number whose turn it is */
+	uint32_t shift;		   /* added to libslirp's own, which can be guessed (RFC 6528) */
+	struct dns_segment hello;  /* its SYN, as it went out; flags 0: none yet */
 	bool heard;		   /* libslirp has answered the segment that it was given */
 	bool reset;		   /* by libslirp */
 	uint64_t ends;		   /* ms; when a handshake is given up or a closed flow forgotten */
@@ -75,13 +77,21 @@ static void wake(void *context)
 	evtimer_add(tcp->timer, &at_once);
 }
 
+static void send_frame(struct dns_tcp *tcp, const struct packet_header *header,
+		       const struct dns_segment *segment)
+{
+	size_t length = dns_segment_write(header, segment, tcp->frame, sizeof(tcp->frame));
+
+	if (length > 0)
+		route_send(&tcp->output, tcp->frame, length);
+}
+
 /* From libslirp: the segment goes to the guest under its own addresses. */
 static void send_segment(void *context, const struct dns_segment *segment)
 {
 	struct dns_tcp *tcp = context;
 	struct dns_segment outer = *segment;
 	struct flow *flow = tcp->flows;
-	size_t length;
 
 	while (flow < tcp->flows + tcp->flow_count &&
 	       (flow->state == FLOW_FREE || flow->private_port != segment->to_port))
@@ -93,9 +103,13 @@ static void send_segment(void *context, const struct dns_segment *segment)
 		flow->next = segment->acknowledged;
 	flow->reset = (segment->flags & TCP_RST) != 0;
 	outer.to_port = flow->port;
-	length = dns_segment_write(&flow->header, &outer, tcp->frame, sizeof(tcp->frame));
-	if (length > 0)
-		route_send(&tcp->output, tcp->frame, length);
+	outer.sequence += flow->shift;
+	if (segment->flags & TCP_SYN) {
+		flow->hello = outer;
+		flow->hello.data = NULL;
+		flow->hello.length = 0;
+	}
+	send_frame(tcp, &flow->header, &outer);
 }
 
 static uint32_t or_default(uint32_t value, uint32_t standard)
@@ -377,8 +391,10 @@ static struct flow *flow_open(struct dns_tcp *tcp, const struct packet *packet,
 			      const struct dns_segment *segment)
 {
 	struct flow *flow;
+	uint32_t shift;
 
-	if (!may_open(tcp, &packet->source))
+	if (!may_open(tcp, &packet->source) ||
+	    getrandom(&shift, sizeof(shift), GRND_NONBLOCK) != sizeof(shift))
 		return NULL;
 	flow = find_oldest(tcp, FLOW_FREE);
 	if (flow == NULL) {
@@ -391,6 +407,7 @@ static struct flow *flow_open(struct dns_tcp *tcp, const struct packet *packet,
 		.port = segment->from_port,
 		.private_port = take_port(tcp),
 		.next = segment->sequence + 1,
+		.shift = shift,
 		.ends = now_ms(tcp) + HANDSHAKE_MS,
 	};
 	return flow;
@@ -401,14 +418,11 @@ static void send_reset(struct dns_tcp *tcp, const struct packet *packet,
 {
 	struct packet_header header = header_back(packet);
 	struct dns_segment reset;
-	size_t length;
 
 	if (segment->flags & TCP_RST)
 		return;
 	dns_segment_reset(segment, &reset);
-	length = dns_segment_write(&header, &reset, tcp->frame, sizeof(tcp->frame));
-	if (length > 0)
-		route_send(&tcp->output, tcp->frame, length);
+	send_frame(tcp, &header, &reset);
 }
 
 /* The handshake's last segment may have completed a connection. */
@@ -436,6 +450,7 @@ static void flow_input(struct dns_tcp *tcp, struct flow *flow, const struct dns_
 	struct dns_segment inner = *segment;
 
 	inner.from_port = flow->private_port;
+	inner.acknowledged -= flow->shift;
 	if (flow->state == FLOW_HANDSHAKE && segment->flags & TCP_ACK &&
 	    !dns_slirp_has_room(tcp->slirp)) {
 		tcp->counters.limit_total++;
@@ -488,6 +503,8 @@ static void segment_input(struct dns_tcp *tcp, const struct packet *packet,
 		segment->length = 0;
 	if (segment->flags & TCP_RST)
 		flow_drop(tcp, flow);
+	else if (opens && flow->state == FLOW_HANDSHAKE && flow->hello.flags != 0)
+		send_frame(tcp, &flow->header, &flow->hello); /* it was lost */
 	else
 		flow_input(tcp, flow, segment);
 }
