@@ -2,6 +2,7 @@
  * those of the port (config_gateway.h). Control thread, weftd --check, fuzzer. */
 #include "vswitch/config_gateway.h"
 #include "vswitch/port.h"
+#include "vswitch/port_user.h"
 
 #include <errno.h>
 #include <string.h>
@@ -213,10 +214,11 @@ static int check_addresses(const char *file, struct network_draft *draft, struct
 	bool given = uplink->dhcp || uplink->slaac || uplink->address_count > 0;
 
 	if (row->own && (given || uplink->has_gateway4 || uplink->has_gateway6))
-		return config_error(file, node, error,
-				    "an uplink of type %s has addresses and routers of its own; "
-				    "allowed: neither 'address' nor 'gateway'",
-				    row->type);
+		return config_error(
+		    file, config_draft_node(draft, "uplink", given ? "address" : "gateway"), error,
+		    "an uplink of type %s has addresses and routers of its own; "
+		    "allowed: neither 'address' nor 'gateway'",
+		    row->type);
 	if (!given && row->type == NULL)
 		return config_error(file, node, error,
 				    "an uplink of type %s needs an address of the gateway there; "
@@ -231,6 +233,33 @@ static int check_addresses(const char *file, struct network_draft *draft, struct
 			return config_error(file, node, error,
 					    "has an IPv4 address and dhcp; allowed: one of the "
 					    "two");
+	return 0;
+}
+
+/* The little network behind a user port is a link like any other. */
+static int check_own_addresses(const char *file, const struct network_draft *draft,
+			       struct error *error)
+{
+	const struct gateway_config *gateway = draft->gateway;
+	struct port_user_addresses own;
+
+	if (draft->uplink.type != &port_user)
+		return 0;
+	port_user_addresses(&draft->uplink, &own);
+	for (uint8_t i = 0; i < gateway->address_count; i++) {
+		const struct ip_prefix *inside = &gateway->addresses[i];
+		bool v4 = ip_is_v4(&inside->ip);
+		const char *key = v4 ? "subnet" : "subnet6";
+		struct ip_prefix outside = ip_prefix_network(v4 ? &own.guest : &own.guest6);
+		char texts[2][IP_PREFIX_TEXT_LENGTH];
+
+		if (ip_prefix_overlaps(inside, &outside))
+			return config_error(file, config_draft_node(draft, "uplink", key), error,
+					    "%s behind the uplink overlaps with the network's own "
+					    "%s; allowed: '%s' with another prefix",
+					    ip_prefix_to_text(&outside, texts[0]),
+					    ip_prefix_to_text(inside, texts[1]), key);
+	}
 	return 0;
 }
 
@@ -256,6 +285,8 @@ int config_finish_uplink(const char *file, struct network_draft *draft, struct e
 	if (!uplink->present)
 		return 0;
 	rc = check_addresses(file, draft, error);
+	if (rc == 0)
+		rc = check_own_addresses(file, draft, error);
 	if (rc == 0)
 		rc = check_mtu(file, draft, error);
 	if (rc == 0 && uplink->has_gateway4)
