@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "vswitch/config_diff.h"
 #include "vswitch/gateway.h"
+#include "vswitch/mac_state.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -395,6 +396,9 @@ int vswitch_apply(struct vswitch *vswitch, const char *file, const struct config
 	vswitch_close_given(&vswitch->config, &next);
 	config_clear(&vswitch->config);
 	vswitch->config = next;
+	if (!vswitch->restored)
+		mac_state_load(vswitch);
+	vswitch->restored = true;
 	return 0;
 }
 
