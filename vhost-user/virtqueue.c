@@ -3,6 +3,7 @@
 #include "vhost-user/virtqueue.h"
 
 #include "vhost-user/notifier.h"
+#include "vhost-user/split_ahead.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -13,13 +14,16 @@ int virtqueue_prepare(struct virtqueue *vq)
 	if (vq->ops == &virtqueue_packed_ops)
 		return 0;
 	vq->pending_heads = calloc(vq->size, sizeof(*vq->pending_heads));
-	return vq->pending_heads == NULL ? -ENOMEM : 0;
+	vq->ahead = calloc(1, sizeof(*vq->ahead));
+	return vq->pending_heads == NULL || vq->ahead == NULL ? -ENOMEM : 0;
 }
 
 void virtqueue_release(struct virtqueue *vq)
 {
 	free(vq->pending_heads);
+	free(vq->ahead);
 	vq->pending_heads = NULL;
+	vq->ahead = NULL;
 	vq->pending = 0;
 }
 

@@ -1,0 +1,139 @@
+/* Looking ahead in a split ring: the next chains' heads, descriptors and buffers are asked for
+ * while the frames before them are worked on, across calls too, so that the memory the guest's core
+ * wrote last is on its way long before it is needed. Worker that uses the queue.
+ *
+ *   last_available <= end <= asked <= available      (free-running)
+ *
+ * Up to `available` the driver has given chains away; up to `asked` their heads have been read and
+ * the first descriptors asked for; up to `end` these have been read, each once, and the buffers
+ * asked for. A driver may not change what it made available (virtio 1.2, 2.7.13), so reading early
+ * reads the same; addresses are looked up in guest memory only when they are used. */
+#ifndef WEFT_VHOST_USER_SPLIT_AHEAD_H
+#define WEFT_VHOST_USER_SPLIT_AHEAD_H
+
+#include "base/frame.h"
+#include "vhost-user/guest_window.h"
+#include "vhost-user/split_ring.h"
+
+#define SPLIT_AHEAD_CHAINS (2u * BURST_FRAMES) /* a burst, and the next one */
+#define SPLIT_AHEAD_HEADS  (4u * BURST_FRAMES)
+#define SPLIT_NOT_SIMPLE   (SPLIT_DESCRIPTOR_NEXT | SPLIT_DESCRIPTOR_INDIRECT)
+
+struct split_ahead {
+	uint16_t available, asked, end;
+	uint16_t heads[SPLIT_AHEAD_HEADS];
+	struct split_descriptor descriptors[SPLIT_AHEAD_CHAINS];
+};
+
+static inline uint16_t split_ahead_head(const struct split_ahead *ahead, uint16_t position)
+{
+	return ahead->heads[position % SPLIT_AHEAD_HEADS];
+}
+
+/* Of a chain before `end`. For a head outside the table it is one that is not simple, so that the
+ * walk sees it, and refuses it. */
+static inline const struct split_descriptor *split_ahead_first(const struct split_ahead *ahead,
+							       uint16_t position)
+{
+	return &ahead->descriptors[position % SPLIT_AHEAD_CHAINS];
+}
+
+/* Number of chains waiting, of which the caller wants `wanted`: as many as known, and if these are
+ * too few, as the driver's index says. False when the queue is or now becomes broken. */
+static inline bool split_ahead_look(struct virtqueue *vq, uint32_t wanted, uint16_t *waiting)
+{
+	struct split_ahead *ahead = vq->ahead;
+	uint16_t known = (uint16_t)(ahead->available - vq->last_available);
+
+	if (atomic_load_explicit(&vq->fault, memory_order_relaxed) != VIRTQUEUE_OK)
+		return false;
+	*waiting = known;
+	if (known >= wanted)
+		return true;
+	*waiting = (uint16_t)(split_available_index(vq) - vq->last_available);
+	if (*waiting <= vq->size && *waiting >= known) {
+		ahead->available = (uint16_t)(vq->last_available + *waiting);
+		return true;
+	}
+	/* Relaxed: control only looks at it; it takes the queue over by way of `running`. */
+	atomic_store_explicit(&vq->fault, VIRTQUEUE_FAULT_INDEX, memory_order_relaxed);
+	return false;
+}
+
+/* Reads heads, and asks for their descriptors, up to `chains` from last_available on, as far as
+ * there are some. */
+static inline void split_ahead_ask(struct virtqueue *vq, uint32_t chains)
+{
+	struct split_ahead *ahead = vq->ahead;
+	uint16_t waiting = (uint16_t)(ahead->available - vq->last_available);
+	uint16_t end;
+
+	if (chains > SPLIT_AHEAD_HEADS)
+		chains = SPLIT_AHEAD_HEADS;
+	end = (uint16_t)(vq->last_available + (chains < waiting ? chains : waiting));
+	for (; (int16_t)(uint16_t)(end - ahead->asked) > 0; ahead->asked++) {
+		uint16_t head = split_available_head(vq, ahead->asked);
+
+		ahead->heads[ahead->asked % SPLIT_AHEAD_HEADS] = head;
+		__builtin_prefetch(split_descriptor_at(vq, head));
+	}
+}
+
+/* Reads the first descriptor of the next chain, one of those asked for, and asks for its buffer; a
+ * receiver's to be written. */
+static inline void split_ahead_read(struct virtqueue *vq, const struct guest_window *window)
+{
+	struct split_ahead *ahead = vq->ahead;
+	uint16_t head = split_ahead_head(ahead, ahead->end);
+	struct split_descriptor *to = &ahead->descriptors[ahead->end % SPLIT_AHEAD_CHAINS];
+
+	ahead->end++;
+	if (head >= vq->size) {
+		*to = (struct split_descriptor){ .flags = SPLIT_NOT_SIMPLE };
+		return;
+	}
+	*to = split_descriptor_read(split_descriptor_at(vq, head));
+	if (to->flags & SPLIT_DESCRIPTOR_WRITE)
+		guest_window_prefetch_write(window, to->address);
+	else
+		guest_window_prefetch_head(window, to->address, to->length);
+}
+
+/* Where reading ends when `chains` chains from last_available on are wanted: as far as these have
+ * been asked for, and never before `end`. */
+static inline uint16_t split_ahead_limit(const struct virtqueue *vq, uint32_t chains)
+{
+	const struct split_ahead *ahead = vq->ahead;
+	uint16_t asked = (uint16_t)(ahead->asked - vq->last_available);
+	uint16_t read = (uint16_t)(ahead->end - vq->last_available);
+
+	if (chains > SPLIT_AHEAD_CHAINS)
+		chains = SPLIT_AHEAD_CHAINS;
+	if (chains > asked)
+		chains = asked;
+	return (uint16_t)(vq->last_available + (chains > read ? chains : read));
+}
+
+/* Reads up to `chains` chains from last_available on, as far as that has not been done and there
+ * are some. */
+static inline void split_ahead_fill(struct virtqueue *vq, const struct guest_window *window,
+				    uint32_t chains)
+{
+	struct split_ahead *ahead = vq->ahead;
+	uint16_t limit;
+
+	if ((uint16_t)(ahead->end - vq->last_available) >= chains)
+		return;
+	split_ahead_ask(vq, chains);
+	limit = split_ahead_limit(vq, chains);
+	while (ahead->end != limit)
+		split_ahead_read(vq, window);
+}
+
+/* Nothing was read: after last_available went back. */
+static inline void split_ahead_forget(struct virtqueue *vq)
+{
+	vq->ahead->asked = vq->ahead->end = vq->last_available;
+}
+
+#endif
