@@ -6,14 +6,23 @@
 #include "bridge/bridge.h"
 
 #include "base/parse.h"
+#include "bridge/mac_find.h"
 
-#define DESTINATION 0u
-#define SOURCE	    6u
-#define TAG_TCI	    14u
-#define LINK_LOCAL  0x0180c2000000ULL /* 802.1D 7.12.6, the last four bits free */
+#define TAG_TCI	   14u
+#define LINK_LOCAL 0x0180c2000000ULL /* 802.1D 7.12.6, the last four bits free */
+#define GROUP	   0x010000000000ULL /* of an address as a number */
+#define ADMITTED   ((uint32_t)DROP_COUNT)
 
-static bool admit(const struct bridge *bridge, const struct bridge_member *from,
-		  struct frame *frame, enum drop_reason *reason);
+/* What the first walk finds out about a frame. */
+struct candidate {
+	struct mac_place source, destination;
+	uint8_t action; /* enum bridge_action; UNICAST: the destination is to be looked up */
+	uint8_t reason;
+};
+
+static void candidate_set(struct candidate *candidate, const struct bridge *bridge,
+			  const struct bridge_member *from, struct frame *frame);
+static uint32_t classify(const struct bridge_member *from, struct frame *frame);
 static struct bridge_verdict forward(const struct bridge *bridge, const struct bridge_member *from,
 				     const struct mac_place *destination, uint16_t vlan);
 
@@ -27,31 +36,23 @@ static void decide_some(const struct bridge *bridge, const struct bridge_member 
 			struct frame *frames, uint32_t count, uint32_t now,
 			struct bridge_verdict *verdicts)
 {
-	struct mac_place sources[BURST_FRAMES], destinations[BURST_FRAMES];
+	struct candidate candidates[BURST_FRAMES];
 
+	for (uint32_t i = 0; i < count; i++)
+		candidate_set(&candidates[i], bridge, from, &frames[i]);
 	for (uint32_t i = 0; i < count; i++) {
-		struct frame *frame = &frames[i];
-		enum drop_reason reason;
+		const struct candidate *candidate = &candidates[i];
 
-		if (!admit(bridge, from, frame, &reason)) {
-			verdicts[i] = drop(reason);
+		if (candidate->action == BRIDGE_DROP) {
+			verdicts[i] = drop(candidate->reason);
 			continue;
 		}
-		verdicts[i].action = BRIDGE_FLOOD;
-		sources[i] =
-		    mac_table_place(bridge->macs, mac_to_u64(frame->head + SOURCE), frame->vlan);
-		if (mac_is_multicast(frame->head + DESTINATION))
-			continue;
-		verdicts[i].action = BRIDGE_UNICAST;
-		destinations[i] = mac_table_place(
-		    bridge->macs, mac_to_u64(frame->head + DESTINATION), frame->vlan);
-	}
-	for (uint32_t i = 0; i < count; i++) {
-		if (verdicts[i].action == BRIDGE_DROP)
-			continue;
-		mac_table_learn_at(bridge->macs, &sources[i], from->port, now);
-		if (verdicts[i].action == BRIDGE_UNICAST)
-			verdicts[i] = forward(bridge, from, &destinations[i], frames[i].vlan);
+		mac_find_learn(bridge->macs, &candidate->source, from->port, now);
+		if (candidate->action == BRIDGE_UNICAST)
+			verdicts[i] =
+			    forward(bridge, from, &candidate->destination, frames[i].vlan);
+		else
+			verdicts[i] = (struct bridge_verdict){ .action = BRIDGE_FLOOD };
 	}
 }
 
@@ -73,39 +74,69 @@ bool bridge_floods_to(const struct bridge_member *from, const struct bridge_memb
 	       vlan_allows(&to->vlan, frame->vlan);
 }
 
-/* Whether the frame may enter the network at all. One that may not teaches nothing. */
-static bool admit(const struct bridge *bridge, const struct bridge_member *from,
-		  struct frame *frame, enum drop_reason *reason)
+static inline uint64_t read_be64(const uint8_t *p)
 {
-	const uint8_t *source = frame->head + SOURCE;
+	uint64_t value;
 
-	if (mac_is_multicast(source) || mac_is_zero(source)) {
-		*reason = DROP_SOURCE_MULTICAST;
-		return false;
+	memcpy(&value, p, sizeof(value));
+	return __builtin_bswap64(value);
+}
+
+/* Whether the frame may enter the network at all, and if so, where its addresses may be found. One
+ * that may not teaches nothing. Addresses and type are had in two loads: the head holds
+ * FRAME_LENGTH_MIN bytes at least. */
+static inline void candidate_set(struct candidate *candidate, const struct bridge *bridge,
+				 const struct bridge_member *from, struct frame *frame)
+{
+	uint64_t destination = read_be64(frame->head) >> 16;
+	uint64_t rest = read_be64(frame->head + 6), source = rest >> 16;
+	uint32_t reason = ADMITTED;
+
+	candidate->action = BRIDGE_DROP;
+	if ((source & GROUP) != 0 || source == 0)
+		reason = DROP_SOURCE_MULTICAST;
+	else if ((destination & ~0xfULL) == LINK_LOCAL && !bridge->transparent)
+		reason = DROP_LINK_LOCAL;
+	else if ((uint16_t)rest == ETHERTYPE_VLAN || from->vlan.mode != VLAN_MODE_PLAIN)
+		reason = classify(from, frame);
+	else
+		frame->tagged = 0, frame->priority = 0, frame->vlan = VLAN_NONE;
+	if (reason != ADMITTED) {
+		candidate->reason = (uint8_t)reason;
+		return;
 	}
-	if ((mac_to_u64(frame->head + DESTINATION) & ~0xfULL) == LINK_LOCAL &&
-	    !bridge->transparent) {
-		*reason = DROP_LINK_LOCAL;
-		return false;
-	}
-	if (!vlan_classify(&from->vlan, frame, reason))
-		return false;
+	candidate->source = mac_find_begin(bridge->macs, source, frame->vlan);
+	candidate->action = BRIDGE_FLOOD;
+	if ((destination & GROUP) != 0)
+		return;
+	candidate->destination = mac_find_begin(bridge->macs, destination, frame->vlan);
+	candidate->action = BRIDGE_UNICAST;
+}
+
+/* Sets the frame's VLAN; ADMITTED or the reason why it may not come in. */
+static uint32_t classify(const struct bridge_member *from, struct frame *frame)
+{
+	enum drop_reason reason;
+
+	if (!vlan_classify(&from->vlan, frame, &reason))
+		return reason;
 	/* A priority tag of a frame that belongs to a VLAN (access port, native of a trunk) gets
 	 * that VLAN's number, so that from here on a tag always says what frame->vlan says. */
 	if (frame->tagged && frame->vlan != VLAN_NONE)
 		write_be16(frame->head + TAG_TCI, frame->priority | frame->vlan);
-	return true;
+	return ADMITTED;
 }
 
 /* Of a frame to one address. */
-static struct bridge_verdict forward(const struct bridge *bridge, const struct bridge_member *from,
-				     const struct mac_place *destination, uint16_t vlan)
+static inline struct bridge_verdict forward(const struct bridge *bridge,
+					    const struct bridge_member *from,
+					    const struct mac_place *destination, uint16_t vlan)
 {
 	struct bridge_verdict flood = { .action = BRIDGE_FLOOD };
 	const struct bridge_member *to;
 	uint16_t port;
 
-	port = mac_table_lookup_at(bridge->macs, destination);
+	port = mac_find_port(bridge->macs, destination);
 	if (port == from->port)
 		return drop(DROP_HAIRPIN);
 	/* The table may still name a port that has left the network. */
