@@ -2,7 +2,8 @@
  * whom. The pipeline calls it for a whole burst of one port, on a worker.
  *
  * A burst is walked twice: first every frame is classified and the MAC table's buckets it needs are
- * asked for; then, with them on their way, each frame is learned from and looked up. */
+ * asked for; then, with them on their way, each frame is learned from and looked up. A frame with
+ * the addresses of the one before it, as most have, shares that one's verdict. */
 #include "bridge/bridge.h"
 
 #include "base/parse.h"
@@ -12,16 +13,25 @@
 #define LINK_LOCAL 0x0180c2000000ULL /* 802.1D 7.12.6, the last four bits free */
 #define GROUP	   0x010000000000ULL /* of an address as a number */
 #define ADMITTED   ((uint32_t)DROP_COUNT)
+#define SAME	   0xffu /* as the frame before it */
 
 /* What the first walk finds out about a frame. */
 struct candidate {
 	struct mac_place source, destination;
-	uint8_t action; /* enum bridge_action; UNICAST: the destination is to be looked up */
+	uint8_t action; /* enum bridge_action; UNICAST: the destination is to be looked up; SAME */
 	uint8_t reason;
 };
 
+/* Addresses and type of a frame, in two words that overlap: the head holds FRAME_LENGTH_MIN bytes
+ * at least. */
+struct addresses {
+	uint64_t destination; /* and the source's first two bytes */
+	uint64_t source;      /* and the type */
+};
+
 static void candidate_set(struct candidate *candidate, const struct bridge *bridge,
-			  const struct bridge_member *from, struct frame *frame);
+			  const struct bridge_member *from, struct frame *frame,
+			  const struct addresses *addresses);
 static uint32_t classify(const struct bridge_member *from, struct frame *frame);
 static struct bridge_verdict forward(const struct bridge *bridge, const struct bridge_member *from,
 				     const struct mac_place *destination, uint16_t vlan);
@@ -31,18 +41,45 @@ static struct bridge_verdict drop(enum drop_reason reason)
 	return (struct bridge_verdict){ .action = BRIDGE_DROP, .reason = (uint8_t)reason };
 }
 
+static inline uint64_t read_be64(const uint8_t *p)
+{
+	uint64_t value;
+
+	memcpy(&value, p, sizeof(value));
+	return __builtin_bswap64(value);
+}
+
 /* At most BURST_FRAMES frames: see bridge_decide(). */
 static void decide_some(const struct bridge *bridge, const struct bridge_member *from,
 			struct frame *frames, uint32_t count, uint32_t now,
 			struct bridge_verdict *verdicts)
 {
 	struct candidate candidates[BURST_FRAMES];
+	struct addresses last = { 0, 0 };
 
-	for (uint32_t i = 0; i < count; i++)
-		candidate_set(&candidates[i], bridge, from, &frames[i]);
+	for (uint32_t i = 0; i < count; i++) {
+		struct frame *frame = &frames[i];
+		struct addresses these = { read_be64(frame->head), read_be64(frame->head + 6) };
+
+		/* What is tagged may have different tags. */
+		if (i > 0 && these.destination == last.destination && these.source == last.source &&
+		    (uint16_t)these.source != ETHERTYPE_VLAN) {
+			frame->tagged = 0;
+			frame->priority = 0;
+			frame->vlan = frame[-1].vlan;
+			candidates[i].action = SAME;
+			continue;
+		}
+		candidate_set(&candidates[i], bridge, from, frame, &these);
+		last = these;
+	}
 	for (uint32_t i = 0; i < count; i++) {
 		const struct candidate *candidate = &candidates[i];
 
+		if (candidate->action == SAME) {
+			verdicts[i] = verdicts[i - 1];
+			continue;
+		}
 		if (candidate->action == BRIDGE_DROP) {
 			verdicts[i] = drop(candidate->reason);
 			continue;
@@ -74,22 +111,13 @@ bool bridge_floods_to(const struct bridge_member *from, const struct bridge_memb
 	       vlan_allows(&to->vlan, frame->vlan);
 }
 
-static inline uint64_t read_be64(const uint8_t *p)
-{
-	uint64_t value;
-
-	memcpy(&value, p, sizeof(value));
-	return __builtin_bswap64(value);
-}
-
 /* Whether the frame may enter the network at all, and if so, where its addresses may be found. One
- * that may not teaches nothing. Addresses and type are had in two loads: the head holds
- * FRAME_LENGTH_MIN bytes at least. */
+ * that may not teaches nothing. */
 static inline void candidate_set(struct candidate *candidate, const struct bridge *bridge,
-				 const struct bridge_member *from, struct frame *frame)
+				 const struct bridge_member *from, struct frame *frame,
+				 const struct addresses *addresses)
 {
-	uint64_t destination = read_be64(frame->head) >> 16;
-	uint64_t rest = read_be64(frame->head + 6), source = rest >> 16;
+	uint64_t destination = addresses->destination >> 16, source = addresses->source >> 16;
 	uint32_t reason = ADMITTED;
 
 	candidate->action = BRIDGE_DROP;
@@ -97,7 +125,8 @@ static inline void candidate_set(struct candidate *candidate, const struct bridg
 		reason = DROP_SOURCE_MULTICAST;
 	else if ((destination & ~0xfULL) == LINK_LOCAL && !bridge->transparent)
 		reason = DROP_LINK_LOCAL;
-	else if ((uint16_t)rest == ETHERTYPE_VLAN || from->vlan.mode != VLAN_MODE_PLAIN)
+	else if ((uint16_t)addresses->source == ETHERTYPE_VLAN ||
+		 from->vlan.mode != VLAN_MODE_PLAIN)
 		reason = classify(from, frame);
 	else
 		frame->tagged = 0, frame->priority = 0, frame->vlan = VLAN_NONE;
