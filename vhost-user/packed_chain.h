@@ -10,6 +10,9 @@
 
 #define PACKED_BATCH BURST_FRAMES
 
+/* Lives as long as its queue: what is at hand at the end of a call was read ahead for the next one,
+ * and its buffers asked for. A driver may not change what it made available, so reading early reads
+ * the same. */
 struct packed_cursor {
 	const struct virtqueue *vq;
 	const struct guest_window *window;
@@ -56,12 +59,16 @@ static inline void packed_cursor_seek(struct packed_cursor *cursor, uint16_t pos
 	cursor->left = vq->size - packed_distance(vq->last_used, position, vq->size);
 }
 
-static inline void packed_cursor_open(struct packed_cursor *cursor, const struct virtqueue *vq,
-				      const struct guest_window *window, uint16_t position)
+/* At the queue's last_available, with what is at hand there. */
+static inline struct packed_cursor *packed_cursor_open(struct virtqueue *vq,
+						       const struct guest_window *window)
 {
+	struct packed_cursor *cursor = vq->cursor;
+
 	cursor->vq = vq;
 	cursor->window = window;
-	packed_cursor_seek(cursor, position);
+	cursor->left = vq->size - packed_distance(vq->last_used, vq->last_available, vq->size);
+	return cursor;
 }
 
 /* Reads available descriptors into batch[n ..], from slot `slot` on, up to n == end; returns n. */
@@ -73,7 +80,11 @@ static inline uint32_t packed_cursor_read_run(struct packed_cursor *cursor, uint
 	for (; n < end; n++, at += sizeof(struct packed_descriptor)) {
 		if (!packed_descriptor_read(at, wrap, &cursor->batch[n]))
 			break;
-		guest_window_prefetch(cursor->window, cursor->batch[n].address);
+		if (cursor->batch[n].flags & PACKED_DESCRIPTOR_WRITE)
+			guest_window_prefetch_write(cursor->window, cursor->batch[n].address);
+		else
+			guest_window_prefetch_head(cursor->window, cursor->batch[n].address,
+						   cursor->batch[n].length);
 	}
 	return n;
 }

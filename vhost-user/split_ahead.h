@@ -23,6 +23,8 @@ struct split_ahead {
 	uint16_t available, asked, end;
 	uint16_t heads[SPLIT_AHEAD_HEADS];
 	struct split_descriptor descriptors[SPLIT_AHEAD_CHAINS];
+	/* Of a chain that has one behind its first; nobody else reads it then. */
+	struct split_descriptor seconds[SPLIT_AHEAD_CHAINS];
 };
 
 static inline uint16_t split_ahead_head(const struct split_ahead *ahead, uint16_t position)
@@ -36,6 +38,13 @@ static inline const struct split_descriptor *split_ahead_first(const struct spli
 							       uint16_t position)
 {
 	return &ahead->descriptors[position % SPLIT_AHEAD_CHAINS];
+}
+
+/* Of a chain whose first descriptor has NEXT as its only flag. */
+static inline const struct split_descriptor *split_ahead_second(const struct split_ahead *ahead,
+								uint16_t position)
+{
+	return &ahead->seconds[position % SPLIT_AHEAD_CHAINS];
 }
 
 /* Number of chains waiting, of which the caller wants `wanted`: as many as known, and if these are
@@ -79,24 +88,40 @@ static inline void split_ahead_ask(struct virtqueue *vq, uint32_t chains)
 	}
 }
 
+enum split_direction { SPLIT_FROM_GUEST, SPLIT_TO_GUEST };
+
+/* Asks for what a chain from the guest refers to: its frame's first bytes, or where to look next.
+ */
+static inline void split_ahead_ask_source(struct virtqueue *vq, const struct guest_window *window,
+					  const struct split_descriptor *first)
+{
+	struct split_descriptor *second = &vq->ahead->seconds[vq->ahead->end % SPLIT_AHEAD_CHAINS];
+
+	guest_window_prefetch_head(window, first->address, first->length);
+	if (first->flags != SPLIT_DESCRIPTOR_NEXT || first->next >= vq->size)
+		return;
+	*second = split_descriptor_read(split_descriptor_at(vq, first->next));
+	guest_window_prefetch_head(window, second->address, second->length);
+}
+
 /* Reads the first descriptor of the next chain, one of those asked for, and asks for its buffer; a
  * receiver's to be written. */
-static inline void split_ahead_read(struct virtqueue *vq, const struct guest_window *window)
+static inline void split_ahead_read(struct virtqueue *vq, const struct guest_window *window,
+				    enum split_direction direction)
 {
 	struct split_ahead *ahead = vq->ahead;
 	uint16_t head = split_ahead_head(ahead, ahead->end);
-	struct split_descriptor *to = &ahead->descriptors[ahead->end % SPLIT_AHEAD_CHAINS];
+	struct split_descriptor read = { .flags = SPLIT_NOT_SIMPLE };
 
-	ahead->end++;
-	if (head >= vq->size) {
-		*to = (struct split_descriptor){ .flags = SPLIT_NOT_SIMPLE };
-		return;
+	if (head < vq->size) {
+		read = split_descriptor_read(split_descriptor_at(vq, head));
+		if (direction == SPLIT_TO_GUEST)
+			guest_window_prefetch_write(window, read.address);
+		else
+			split_ahead_ask_source(vq, window, &read);
 	}
-	*to = split_descriptor_read(split_descriptor_at(vq, head));
-	if (to->flags & SPLIT_DESCRIPTOR_WRITE)
-		guest_window_prefetch_write(window, to->address);
-	else
-		guest_window_prefetch_head(window, to->address, to->length);
+	ahead->descriptors[ahead->end % SPLIT_AHEAD_CHAINS] = read;
+	ahead->end++;
 }
 
 /* Where reading ends when `chains` chains from last_available on are wanted: as far as these have
@@ -117,7 +142,7 @@ static inline uint16_t split_ahead_limit(const struct virtqueue *vq, uint32_t ch
 /* Reads up to `chains` chains from last_available on, as far as that has not been done and there
  * are some. */
 static inline void split_ahead_fill(struct virtqueue *vq, const struct guest_window *window,
-				    uint32_t chains)
+				    enum split_direction direction, uint32_t chains)
 {
 	struct split_ahead *ahead = vq->ahead;
 	uint16_t limit;
@@ -127,7 +152,7 @@ static inline void split_ahead_fill(struct virtqueue *vq, const struct guest_win
 	split_ahead_ask(vq, chains);
 	limit = split_ahead_limit(vq, chains);
 	while (ahead->end != limit)
-		split_ahead_read(vq, window);
+		split_ahead_read(vq, window, direction);
 }
 
 /* Nothing was read: after last_available went back. */

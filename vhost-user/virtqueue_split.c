@@ -32,6 +32,8 @@ static uint32_t split_take(struct virtqueue *vq, struct net_from_guest *net, uin
 			   uint16_t next_end, struct port_counters *counters);
 static uint32_t split_take_simple(struct virtqueue *vq, struct net_from_guest *net, uint32_t i,
 				  uint32_t count, uint16_t next_end);
+static bool split_take_pair(const struct virtqueue *vq, struct net_from_guest *net,
+			    uint16_t position);
 static uint32_t split_take_chain(struct virtqueue *vq, struct net_from_guest *net, uint16_t head,
 				 const struct split_descriptor *first, uint32_t *steps);
 static uint32_t split_send_simple(struct split_send *send, struct frame *const *frames,
@@ -83,7 +85,7 @@ static uint32_t split_from_guest(struct virtqueue *vq, struct burst *burst,
 	net.header_size = vq->header_size;
 	net.offloads = vq->offloads_from_guest;
 	net.bytes = 0;
-	split_ahead_fill(vq, &net.window, room);
+	split_ahead_fill(vq, &net.window, SPLIT_FROM_GUEST, room);
 	taken = split_take(vq, &net, room, split_ahead_limit(vq, SPLIT_AHEAD_CHAINS), counters);
 	vq->last_available = (uint16_t)(vq->last_available + taken);
 	vq->region_hint = net.window.index;
@@ -200,13 +202,43 @@ static uint32_t split_take_simple(struct virtqueue *vq, struct net_from_guest *n
 		    split_ahead_first(vq->ahead, (uint16_t)(vq->last_available + i));
 
 		if (vq->ahead->end != next_end)
-			split_ahead_read(vq, &local.window);
-		if ((first->flags & (SPLIT_NOT_SIMPLE | SPLIT_DESCRIPTOR_WRITE)) != 0 ||
-		    !net_from_guest_single(&local, first->address, first->length))
+			split_ahead_read(vq, &local.window, SPLIT_FROM_GUEST);
+		if ((first->flags & (SPLIT_NOT_SIMPLE | SPLIT_DESCRIPTOR_WRITE)) == 0
+			? !net_from_guest_single(&local, first->address, first->length)
+			: !split_take_pair(vq, &local, (uint16_t)(vq->last_available + i)))
 			break;
 	}
 	*net = local;
 	return i;
+}
+
+/* The chain at `position`, of which more than one simple descriptor is to be expected, when it is a
+ * header and a frame, in the table or in an indirect one; false when it is something else. */
+static bool split_take_pair(const struct virtqueue *vq, struct net_from_guest *net,
+			    uint16_t position)
+{
+	const struct split_descriptor *first = split_ahead_first(vq->ahead, position);
+	struct split_descriptor header = *first, data;
+
+	if (first->flags == SPLIT_DESCRIPTOR_INDIRECT) {
+		const uint8_t *table;
+
+		if (!vq->indirect || first->length != 2 * sizeof(data))
+			return false;
+		table = guest_window_span(&net->window, first->address, first->length);
+		if (table == NULL)
+			return false;
+		header = split_descriptor_read(table);
+		data = split_descriptor_read(table + sizeof(header));
+		if (header.flags != SPLIT_DESCRIPTOR_NEXT || header.next != 1)
+			return false;
+	} else if (first->flags == SPLIT_DESCRIPTOR_NEXT && first->next < vq->size) {
+		data = *split_ahead_second(vq->ahead, position);
+	} else {
+		return false;
+	}
+	return data.flags == 0 &&
+	       net_from_guest_pair(net, header.address, header.length, data.address, data.length);
 }
 
 /* A chain of any layout: NET_TAKEN, NET_NO_ROOM or a drop reason. */
@@ -247,7 +279,7 @@ static uint32_t split_send_simple(struct split_send *send, struct frame *const *
 	uint16_t position = vq->last_available, used = send->used, next_end;
 	uint32_t count, sent;
 
-	split_ahead_fill(vq, &local.window, send->frames);
+	split_ahead_fill(vq, &local.window, SPLIT_TO_GUEST, send->frames);
 	next_end = split_ahead_limit(vq, 2 * send->frames);
 	count = (uint16_t)(vq->ahead->end - position);
 	if (count > send->frames)
@@ -260,7 +292,7 @@ static uint32_t split_send_simple(struct split_send *send, struct frame *const *
 		const struct frame *frame = frames[sent];
 
 		if (vq->ahead->end != next_end)
-			split_ahead_read(vq, &local.window);
+			split_ahead_read(vq, &local.window, SPLIT_TO_GUEST);
 		if (sent + NET_AHEAD < count)
 			net_to_guest_prefetch(
 			    &local, frames[sent + NET_AHEAD],
@@ -331,7 +363,7 @@ static bool split_send_look(struct split_send *send, uint32_t wanted)
 		return true;
 	if (!split_ahead_look(vq, wanted, &waiting) || waiting == 0)
 		return false;
-	split_ahead_fill(vq, &send->net.window, wanted);
+	split_ahead_fill(vq, &send->net.window, SPLIT_TO_GUEST, wanted);
 	return true;
 }
 
