@@ -15,10 +15,14 @@
 #define ADMITTED   ((uint32_t)DROP_COUNT)
 #define SAME	   0xffu /* as the frame before it */
 
+/* Between the two walks: a verdict that is still to be made. */
+#define TO_GATEWAY (BRIDGE_FLOOD + 1)
+
 /* What the first walk finds out about a frame. */
 struct candidate {
 	struct mac_place source, destination;
-	uint8_t action; /* enum bridge_action; UNICAST: the destination is to be looked up; SAME */
+	uint8_t action; /* enum bridge_action; UNICAST: the destination is to be looked up; SAME,
+			 * TO_GATEWAY */
 	uint8_t reason;
 };
 
@@ -35,6 +39,8 @@ static void candidate_set(struct candidate *candidate, const struct bridge *brid
 static uint32_t classify(const struct bridge_member *from, struct frame *frame);
 static struct bridge_verdict forward(const struct bridge *bridge, const struct bridge_member *from,
 				     const struct mac_place *destination, uint16_t vlan);
+
+static struct bridge_verdict forward_to_gateway(const struct bridge *bridge, uint16_t vlan);
 
 static struct bridge_verdict drop(enum drop_reason reason)
 {
@@ -88,6 +94,8 @@ static void decide_some(const struct bridge *bridge, const struct bridge_member 
 		if (candidate->action == BRIDGE_UNICAST)
 			verdicts[i] =
 			    forward(bridge, from, &candidate->destination, frames[i].vlan);
+		else if (candidate->action == TO_GATEWAY)
+			verdicts[i] = forward_to_gateway(bridge, frames[i].vlan);
 		else
 			verdicts[i] = (struct bridge_verdict){ .action = BRIDGE_FLOOD };
 	}
@@ -104,9 +112,12 @@ void bridge_decide(const struct bridge *bridge, const struct bridge_member *from
 	}
 }
 
-bool bridge_floods_to(const struct bridge_member *from, const struct bridge_member *to,
-		      const struct frame *frame)
+bool bridge_floods_to(const struct bridge *bridge, const struct bridge_member *from,
+		      const struct bridge_member *to, const struct frame *frame)
 {
+	if (to->port == bridge->gateway_port &&
+	    (!mac_is_multicast(frame->head) || frame->vlan != VLAN_NONE))
+		return false;
 	return from->port != to->port && !(from->isolated && to->isolated) &&
 	       vlan_allows(&to->vlan, frame->vlan);
 }
@@ -125,6 +136,8 @@ static inline void candidate_set(struct candidate *candidate, const struct bridg
 		reason = DROP_SOURCE_MULTICAST;
 	else if ((destination & ~0xfULL) == LINK_LOCAL && !bridge->transparent)
 		reason = DROP_LINK_LOCAL;
+	else if (source == bridge->gateway_mac && from->port != bridge->gateway_port)
+		reason = DROP_SPOOFED_MAC;
 	else if ((uint16_t)addresses->source == ETHERTYPE_VLAN ||
 		 from->vlan.mode != VLAN_MODE_PLAIN)
 		reason = classify(from, frame);
@@ -138,6 +151,10 @@ static inline void candidate_set(struct candidate *candidate, const struct bridg
 	candidate->action = BRIDGE_FLOOD;
 	if ((destination & GROUP) != 0)
 		return;
+	if (destination == bridge->gateway_mac) {
+		candidate->action = TO_GATEWAY;
+		return;
+	}
 	candidate->destination = mac_find_begin(bridge->macs, destination, frame->vlan);
 	candidate->action = BRIDGE_UNICAST;
 }
@@ -154,6 +171,15 @@ static uint32_t classify(const struct bridge_member *from, struct frame *frame)
 	if (frame->tagged && frame->vlan != VLAN_NONE)
 		write_be16(frame->head + TAG_TCI, frame->priority | frame->vlan);
 	return ADMITTED;
+}
+
+/* What control sends from the gateway to itself takes the gateway's way, too. It has no leg in a
+ * VLAN. */
+static struct bridge_verdict forward_to_gateway(const struct bridge *bridge, uint16_t vlan)
+{
+	if (vlan != VLAN_NONE)
+		return drop(DROP_VLAN_EGRESS);
+	return (struct bridge_verdict){ .action = BRIDGE_UNICAST, .port = bridge->gateway_port };
 }
 
 /* Of a frame to one address. */

@@ -242,16 +242,17 @@ static json_t *call_network_add(struct vswitch *vswitch, json_t *params, int fd,
 	const char *name, *text;
 	struct network_config network;
 	struct port_config uplink;
-	bool has_uplink;
+	bool has_uplink, good;
 	json_error_t why;
 
 	if (!READ_PARAMS(params, error, "{s:s, s:s}", "name", &name, "config", &text))
 		return NULL;
-	if (config_parse_network(name, text, &network, &uplink, &has_uplink, error) < 0 ||
-	    (has_uplink && check_number(vswitch, NULL, &uplink, error) < 0) ||
-	    vswitch_network_add(vswitch, &network, has_uplink ? &uplink : NULL, error) < 0)
+	if (config_parse_network(name, text, &network, &uplink, &has_uplink, error) < 0)
 		return NULL;
-	return json_object();
+	good = (!has_uplink || check_number(vswitch, NULL, &uplink, error) == 0) &&
+	       vswitch_network_add(vswitch, &network, has_uplink ? &uplink : NULL, error) == 0;
+	network_config_clear(&network);
+	return good ? json_object() : NULL;
 }
 
 static json_t *call_qemu_args(struct vswitch *vswitch, json_t *params, int fd, struct error *error)

@@ -26,8 +26,29 @@
 #define CONFIG_PORTS_MAX   4096u
 #define CONFIG_WORKERS_MAX 64u
 
-enum config_mode { CONFIG_MODE_BRIDGE, CONFIG_MODE_ISOLATED };
+enum config_mode {
+	CONFIG_MODE_BRIDGE,
+	CONFIG_MODE_NAT,
+	CONFIG_MODE_ROUTED,
+	CONFIG_MODE_ISOLATED,
+	CONFIG_MODE_COUNT,
+};
 
+enum gateway_presence { GATEWAY_NEVER, GATEWAY_IF_ADDRESSED, GATEWAY_ALWAYS };
+
+/* What a mode is made of; whoever wants to know looks here and not at the mode's name. */
+struct mode_row {
+	const char *name;
+	bool may_have_uplink;
+	bool uplink_in_segment; /* else the uplink is the gateway's other leg */
+	enum gateway_presence gateway;
+	bool routes;	 /* the gateway forwards between its legs, and to peers */
+	bool translates; /* what leaves by the uplink */
+};
+
+extern const struct mode_row config_modes[CONFIG_MODE_COUNT]; /* by enum config_mode */
+
+struct gateway_config;
 struct port_type;
 
 struct vhost_user_options {
@@ -79,6 +100,7 @@ struct network_config {
 	uint32_t mac_quota;
 	uint32_t mac_age; /* seconds */
 	unsigned line;
+	struct gateway_config *gateway; /* NULL: the network has none. A reference */
 };
 
 enum config_poll { CONFIG_POLL_ADAPTIVE, CONFIG_POLL_BUSY };
@@ -116,7 +138,8 @@ int config_load(const char *file, struct config *config, struct error *error);
 /* One port / one network from the text of its YAML mapping ("{network: lab, vhost-user:
  * /run/a.sock}"), for `port add` and `network add`. Checks names and values; whether they fit the
  * running configuration (network exists, name and path are free) is config_check()'s business. A
- * network's uplink becomes a port in *uplink, and *has_uplink. */
+ * network's uplink becomes a port in *uplink, and *has_uplink; the caller clears the network with
+ * network_config_clear(). */
 int config_parse_port(const char *name, const char *text, struct port_config *port,
 		      struct error *error);
 int config_parse_network(const char *name, const char *text, struct network_config *network,
@@ -131,11 +154,16 @@ int config_check(const char *file, const struct config *config, struct error *er
  * FILE:LINE when file is NULL. */
 void config_error_place(const char *file, const struct port_config *port, struct error *error);
 
-/* Deep copy. 0 or -ENOMEM. */
+/* Deep copy, but for gateways, which are immutable and shared. 0 or -ENOMEM. */
 int config_copy(struct config *to, const struct config *from);
 
 const struct network_config *config_find_network(const struct config *config, const char *name);
 const struct port_config *config_find_port(const struct config *config, const char *name);
+
+/* A network's configuration by itself: a copy takes a reference, which is dropped by clearing it. A
+ * plain assignment does neither. */
+void network_config_copy(struct network_config *to, const struct network_config *from);
+void network_config_clear(struct network_config *network);
 
 /* Equal but for the line numbers. */
 bool network_config_equal(const struct network_config *a, const struct network_config *b);

@@ -152,7 +152,7 @@ static void check_port_network(const char *file, const struct network_config *co
 			 "there is no network '%s'; allowed: one of 'networks'", port->network);
 		report(file, port->line, port->uplink ? "networks" : "ports", port->name, "network",
 		       words, all);
-	} else if (port->uplink && (*found)->mode == CONFIG_MODE_ISOLATED) {
+	} else if (port->uplink && !config_modes[(*found)->mode].may_have_uplink) {
 		report(file, port->line, "networks", port->network, "uplink",
 		       "an isolated network has no uplink; allowed: none", all);
 	}

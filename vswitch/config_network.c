@@ -15,24 +15,39 @@ struct network_draft {
 	bool quota_given;
 };
 
-static const char *const mode_names[] = {
-	[CONFIG_MODE_BRIDGE] = "bridge",
-	[CONFIG_MODE_ISOLATED] = "isolated",
-	NULL,
+const struct mode_row config_modes[CONFIG_MODE_COUNT] = {
+	[CONFIG_MODE_BRIDGE] = { .name = "bridge",
+				 .may_have_uplink = true,
+				 .uplink_in_segment = true,
+				 .gateway = GATEWAY_NEVER },
+	[CONFIG_MODE_NAT] = { .name = "nat",
+			      .may_have_uplink = true,
+			      .gateway = GATEWAY_ALWAYS,
+			      .routes = true,
+			      .translates = true },
+	[CONFIG_MODE_ROUTED] = { .name = "routed",
+				 .may_have_uplink = true,
+				 .gateway = GATEWAY_ALWAYS,
+				 .routes = true },
+	[CONFIG_MODE_ISOLATED] = { .name = "isolated", .gateway = GATEWAY_IF_ADDRESSED },
 };
 
 const char *config_mode_name(enum config_mode mode)
 {
-	return mode_names[mode];
+	return config_modes[mode].name;
 }
 
 static int read_mode(const char *file, const struct config_node *value, void *out,
 		     struct error *error)
 {
+	const char *names[CONFIG_MODE_COUNT + 1] = { NULL };
 	struct network_draft *draft = out;
 	unsigned word;
-	int rc = config_node_word(file, value, mode_names, &word, error);
+	int rc;
 
+	for (unsigned i = 0; i < CONFIG_MODE_COUNT; i++)
+		names[i] = config_modes[i].name;
+	rc = config_node_word(file, value, names, &word, error);
 	if (rc == 0)
 		draft->network.mode = (enum config_mode)word;
 	return rc;
@@ -124,7 +139,7 @@ static int read_macs(const char *file, const struct config_node *value, void *ou
 }
 
 static const struct config_key network_keys[] = {
-	{ "mode", read_mode, true, "bridge or isolated" },
+	{ "mode", read_mode, true, "bridge, nat, routed or isolated" },
 	{ "transparent", read_transparent, false, "true: pass link-local control frames" },
 	{ "uplink", read_uplink, false, "none, or the keys of a port" },
 	{ "macs", read_macs, false, "bounds of the MAC table" },
@@ -153,6 +168,12 @@ int config_read_network(const char *file, const struct config_node *node, const 
 	if (rc < 0)
 		return rc;
 	*network = draft.network;
+	if (config_modes[network->mode].gateway == GATEWAY_ALWAYS)
+		return config_error(
+		    file, node, error,
+		    "%s needs an address of its gateway; allowed: 'ipv4', 'ipv6' or "
+		    "both, such as ipv4: 192.168.122.1/24",
+		    what);
 	if (draft.uplink == NULL)
 		return 0;
 	rc = config_read_uplink(file, draft.uplink, network, uplink, error);

@@ -234,7 +234,7 @@ int config_read_uplink(const char *file, const struct config_node *node,
 {
 	int n;
 
-	if (network->mode == CONFIG_MODE_ISOLATED)
+	if (!config_modes[network->mode].may_have_uplink)
 		return config_error(file, node, error,
 				    "an isolated network has no uplink; allowed: none");
 	memset(uplink, 0, sizeof(*uplink));

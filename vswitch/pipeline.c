@@ -30,7 +30,7 @@ static void batch_flood(struct worker_context *context, const struct port_view *
 
 		if (!atomic_load_explicit(&context->snapshot->ports[to->port].port->link,
 					  memory_order_relaxed) ||
-		    !bridge_floods_to(from->member, to, frame))
+		    !bridge_floods_to(bridge, from->member, to, frame))
 			continue;
 		batch_add(context, to->port, frame);
 		sent = true;

@@ -29,6 +29,8 @@ static struct bridge *bridge_build(const struct vswitch *vswitch, const struct n
 	bridge->macs = network->macs;
 	bridge->transparent = network->config.transparent;
 	bridge->port_limit = limit;
+	bridge->gateway_mac = BRIDGE_NO_GATEWAY;
+	bridge->gateway_port = MAC_TABLE_NO_PORT;
 	for (uint16_t i = 0; i < limit; i++) {
 		const struct port *port = vswitch->ports[i];
 		struct bridge_member *member;

@@ -197,13 +197,13 @@ struct network *network_create(const struct network_config *config)
 
 	if (network == NULL)
 		return NULL;
-	network->config = *config;
 	if (getrandom(&table.seed, sizeof(table.seed), 0) == (ssize_t)sizeof(table.seed))
 		network->macs = mac_table_create(&table);
 	if (network->macs == NULL) {
 		free(network);
 		return NULL;
 	}
+	network_config_copy(&network->config, config);
 	return network;
 }
 
@@ -212,6 +212,7 @@ void network_free(struct network *network)
 	if (network == NULL)
 		return;
 	mac_table_destroy(network->macs);
+	network_config_clear(&network->config);
 	free(network);
 }
 

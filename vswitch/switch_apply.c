@@ -208,7 +208,8 @@ static int make_networks(struct vswitch *vswitch, struct move *move, struct erro
 			continue;
 		move->changed = true;
 		if (network != NULL && same_table(&network->config, config)) {
-			network->config = *config;
+			network_config_clear(&network->config);
+			network_config_copy(&network->config, config);
 			continue;
 		}
 		fresh = network_create(config);

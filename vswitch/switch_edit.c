@@ -80,7 +80,7 @@ int vswitch_network_add(struct vswitch *vswitch, const struct network_config *ne
 				 network->name);
 	if (config_edit_begin(vswitch, &next) != 0)
 		return error_set(error, ENOMEM, "out of memory");
-	next.networks[next.network_count++] = *network;
+	network_config_copy(&next.networks[next.network_count++], network);
 	if (uplink != NULL)
 		next.ports[next.port_count++] = *uplink;
 	result = vswitch_apply(vswitch, NULL, &next, error);
@@ -107,6 +107,7 @@ int vswitch_network_del(struct vswitch *vswitch, const char *name, struct error 
 	at = (uint32_t)(network - vswitch->config.networks);
 	if (config_edit_begin(vswitch, &next) != 0)
 		return error_set(error, ENOMEM, "out of memory");
+	network_config_clear(&next.networks[at]);
 	memmove(&next.networks[at], &next.networks[at + 1],
 		(next.network_count - at - 1) * sizeof(next.networks[0]));
 	next.network_count--;

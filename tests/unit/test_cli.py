@@ -396,7 +396,7 @@ class Weft(unittest.TestCase):
         self.assertEqual(self.run_weft("check", good).returncode, 0)
         done = self.run_weft("check", good, bad)
         self.assertEqual(done.returncode, 1)
-        self.assertIn(f"{bad}:1: networks.lab.mode: 'nat' is not known; allowed: bridge, isolated",
+        self.assertIn(f"{bad}:1: networks.lab.mode: 'natt' is not known; allowed: bridge, nat, routed, isolated",
                       done.stdout + done.stderr)
 
 
