@@ -19,6 +19,8 @@
 #define SPLIT_AHEAD_HEADS  (4u * BURST_FRAMES)
 #define SPLIT_NOT_SIMPLE   (SPLIT_DESCRIPTOR_NEXT | SPLIT_DESCRIPTOR_INDIRECT)
 
+enum split_direction { SPLIT_FROM_GUEST, SPLIT_TO_GUEST };
+
 struct split_ahead {
 	uint16_t available, asked, end;
 	uint16_t heads[SPLIT_AHEAD_HEADS];
@@ -69,9 +71,27 @@ static inline bool split_ahead_look(struct virtqueue *vq, uint32_t wanted, uint1
 	return false;
 }
 
+/* Where few chains come at a time, head, descriptor and buffer would be waited for one after the
+ * other. So before the first is known the others are asked for where they most likely are: heads
+ * mostly follow one another, and buffers lie equally far apart. */
+static inline void split_ahead_guess(struct virtqueue *vq, const struct guest_window *window,
+				     enum split_direction direction)
+{
+	const struct split_ahead *ahead = vq->ahead;
+	uint16_t last = (uint16_t)(ahead->end - 1);
+	uint64_t address = split_ahead_first(ahead, last)->address;
+	uint64_t before = split_ahead_first(ahead, (uint16_t)(last - 1))->address;
+
+	__builtin_prefetch(split_descriptor_at(vq, (uint16_t)(split_ahead_head(ahead, last) + 1)));
+	/* A receiver's buffer has been asked for long ago. */
+	if (direction == SPLIT_FROM_GUEST)
+		guest_window_prefetch_head(window, address + (address - before), 0);
+}
+
 /* Reads heads, and asks for their descriptors, up to `chains` from last_available on, as far as
  * there are some. */
-static inline void split_ahead_ask(struct virtqueue *vq, uint32_t chains)
+static inline void split_ahead_ask(struct virtqueue *vq, const struct guest_window *window,
+				   enum split_direction direction, uint32_t chains)
 {
 	struct split_ahead *ahead = vq->ahead;
 	uint16_t waiting = (uint16_t)(ahead->available - vq->last_available);
@@ -80,6 +100,8 @@ static inline void split_ahead_ask(struct virtqueue *vq, uint32_t chains)
 	if (chains > SPLIT_AHEAD_HEADS)
 		chains = SPLIT_AHEAD_HEADS;
 	end = (uint16_t)(vq->last_available + (chains < waiting ? chains : waiting));
+	if (ahead->end == ahead->asked && end != ahead->end)
+		split_ahead_guess(vq, window, direction);
 	for (; (int16_t)(uint16_t)(end - ahead->asked) > 0; ahead->asked++) {
 		uint16_t head = split_available_head(vq, ahead->asked);
 
@@ -87,8 +109,6 @@ static inline void split_ahead_ask(struct virtqueue *vq, uint32_t chains)
 		__builtin_prefetch(split_descriptor_at(vq, head));
 	}
 }
-
-enum split_direction { SPLIT_FROM_GUEST, SPLIT_TO_GUEST };
 
 /* Asks for what a chain from the guest refers to: its frame's first bytes, or where to look next.
  */
@@ -149,7 +169,7 @@ static inline void split_ahead_fill(struct virtqueue *vq, const struct guest_win
 
 	if ((uint16_t)(ahead->end - vq->last_available) >= chains)
 		return;
-	split_ahead_ask(vq, chains);
+	split_ahead_ask(vq, window, direction, chains);
 	limit = split_ahead_limit(vq, chains);
 	while (ahead->end != limit)
 		split_ahead_read(vq, window, direction);

@@ -89,7 +89,7 @@ static uint32_t split_from_guest(struct virtqueue *vq, struct burst *burst,
 	taken = split_take(vq, &net, room, split_ahead_limit(vq, SPLIT_AHEAD_CHAINS), counters);
 	vq->last_available = (uint16_t)(vq->last_available + taken);
 	vq->region_hint = net.window.index;
-	split_ahead_ask(vq, SPLIT_AHEAD_CHAINS + BURST_FRAMES);
+	split_ahead_ask(vq, &net.window, SPLIT_FROM_GUEST, SPLIT_AHEAD_CHAINS + BURST_FRAMES);
 	if (burst->count > before) {
 		counter_add(&counters->receive_packets, burst->count - before);
 		counter_add(&counters->receive_bytes, net.bytes);
@@ -150,7 +150,7 @@ static uint32_t split_to_guest(struct virtqueue *vq, struct frame *const *frames
 		}
 	}
 	vq->region_hint = send.net.window.index;
-	split_ahead_ask(vq, 2 * count);
+	split_ahead_ask(vq, &send.net.window, SPLIT_TO_GUEST, 2 * count);
 	if (send.used != vq->last_used)
 		split_used_publish(vq, send.used);
 	if (sent > 0) {
