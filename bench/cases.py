@@ -110,5 +110,17 @@ TCP = Case(
     (Point("1 connection", ()), Point("4 connections", ("-P", "4"))),
     ("weft", "bridge"), repeats=5)
 
-ALL = {case.name: case for case in (L2, PORTS, MACS, FLOWS, LATENCY, STARTUP, GSO, TCP)}
+FORMATS = (("split", ()), ("split, in order", ("--in-order",)), ("packed", ("--packed",)),
+           ("packed, in order", ("--packed", "--in-order")))
+
+PACKED = Case(
+    "packed", "Ring formats",
+    "The same frames over split and packed rings, each with and without IN_ORDER.",
+    "mpps", "Mpps",
+    tuple(Point(f"{size} {name}", ("--size", str(size), *options))
+          for size in (64, 512, "imix") for name, options in FORMATS),
+    ("weft", "testpmd"))
+
+ALL = {case.name: case for case in (L2, PORTS, MACS, FLOWS, LATENCY, STARTUP, GSO, TCP,
+                                 PACKED)}
 DEFAULT = ("l2",)

@@ -9,6 +9,7 @@
 #include "vhost-user/packed_ring.h"
 
 #define PACKED_BATCH BURST_FRAMES
+#define PACKED_LINE  4u /* descriptors of a cache line */
 
 /* Lives as long as its queue: what is at hand at the end of a call was read ahead for the next one,
  * and its buffers asked for. A driver may not change what it made available, so reading early reads
@@ -102,6 +103,10 @@ static inline void packed_cursor_read(struct packed_cursor *cursor, uint32_t wan
 	n = packed_cursor_read_run(cursor, slot, wrap, 0, wanted < to_end ? wanted : to_end);
 	if (n == to_end)
 		n = packed_cursor_read_run(cursor, 0, wrap ^ PACKED_WRAP, n, wanted);
+	/* Where there was enough there will be more: the next so many lines of the ring. */
+	for (uint32_t i = n; n == wanted && i < 2 * n; i += PACKED_LINE)
+		__builtin_prefetch(packed_slot_at(
+		    cursor->vq, packed_advance(cursor->position, i, cursor->vq->size)));
 	cursor->place = 0;
 	cursor->count = (uint16_t)n;
 }
