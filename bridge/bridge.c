@@ -12,10 +12,15 @@
 #define TAG_TCI	    14u
 #define LINK_LOCAL  0x0180c2000000ULL /* 802.1D 7.12.6, the last four bits free */
 
+/* Between the two walks: a verdict that is still to be made. */
+#define TO_GATEWAY (BRIDGE_FLOOD + 1)
+
 static bool admit(const struct bridge *bridge, const struct bridge_member *from,
 		  struct frame *frame, enum drop_reason *reason);
 static struct bridge_verdict forward(const struct bridge *bridge, const struct bridge_member *from,
 				     const struct mac_place *destination, uint16_t vlan);
+
+static struct bridge_verdict forward_to_gateway(const struct bridge *bridge, uint16_t vlan);
 
 static struct bridge_verdict drop(enum drop_reason reason)
 {
@@ -32,6 +37,7 @@ static void decide_some(const struct bridge *bridge, const struct bridge_member 
 	for (uint32_t i = 0; i < count; i++) {
 		struct frame *frame = &frames[i];
 		enum drop_reason reason;
+		uint64_t destination;
 
 		if (!admit(bridge, from, frame, &reason)) {
 			verdicts[i] = drop(reason);
@@ -42,9 +48,13 @@ static void decide_some(const struct bridge *bridge, const struct bridge_member 
 		    mac_table_place(bridge->macs, mac_to_u64(frame->head + SOURCE), frame->vlan);
 		if (mac_is_multicast(frame->head + DESTINATION))
 			continue;
+		destination = mac_to_u64(frame->head + DESTINATION);
+		if (destination == bridge->gateway_mac) {
+			verdicts[i].action = TO_GATEWAY;
+			continue;
+		}
 		verdicts[i].action = BRIDGE_UNICAST;
-		destinations[i] = mac_table_place(
-		    bridge->macs, mac_to_u64(frame->head + DESTINATION), frame->vlan);
+		destinations[i] = mac_table_place(bridge->macs, destination, frame->vlan);
 	}
 	for (uint32_t i = 0; i < count; i++) {
 		if (verdicts[i].action == BRIDGE_DROP)
@@ -52,6 +62,8 @@ static void decide_some(const struct bridge *bridge, const struct bridge_member 
 		mac_table_learn_at(bridge->macs, &sources[i], from->port, now);
 		if (verdicts[i].action == BRIDGE_UNICAST)
 			verdicts[i] = forward(bridge, from, &destinations[i], frames[i].vlan);
+		else if (verdicts[i].action == TO_GATEWAY)
+			verdicts[i] = forward_to_gateway(bridge, frames[i].vlan);
 	}
 }
 
@@ -66,9 +78,12 @@ void bridge_decide(const struct bridge *bridge, const struct bridge_member *from
 	}
 }
 
-bool bridge_floods_to(const struct bridge_member *from, const struct bridge_member *to,
-		      const struct frame *frame)
+bool bridge_floods_to(const struct bridge *bridge, const struct bridge_member *from,
+		      const struct bridge_member *to, const struct frame *frame)
 {
+	if (to->port == bridge->gateway_port &&
+	    (!mac_is_multicast(frame->head + DESTINATION) || frame->vlan != VLAN_NONE))
+		return false;
 	return from->port != to->port && !(from->isolated && to->isolated) &&
 	       vlan_allows(&to->vlan, frame->vlan);
 }
@@ -88,6 +103,10 @@ static bool admit(const struct bridge *bridge, const struct bridge_member *from,
 		*reason = DROP_LINK_LOCAL;
 		return false;
 	}
+	if (mac_to_u64(source) == bridge->gateway_mac && from->port != bridge->gateway_port) {
+		*reason = DROP_SPOOFED_MAC;
+		return false;
+	}
 	if (!vlan_classify(&from->vlan, frame, reason))
 		return false;
 	/* A priority tag of a frame that belongs to a VLAN (access port, native of a trunk) gets
@@ -95,6 +114,15 @@ static bool admit(const struct bridge *bridge, const struct bridge_member *from,
 	if (frame->tagged && frame->vlan != VLAN_NONE)
 		write_be16(frame->head + TAG_TCI, frame->priority | frame->vlan);
 	return true;
+}
+
+/* What control sends from the gateway to itself takes the gateway's way, too. It has no leg in a
+ * VLAN. */
+static struct bridge_verdict forward_to_gateway(const struct bridge *bridge, uint16_t vlan)
+{
+	if (vlan != VLAN_NONE)
+		return drop(DROP_VLAN_EGRESS);
+	return (struct bridge_verdict){ .action = BRIDGE_UNICAST, .port = bridge->gateway_port };
 }
 
 /* Of a frame to one address. */

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "vswitch/api.h"
 #include "vswitch/config.h"
+#include "vswitch/gateway.h"
 #include "vswitch/switch.h"
 
 #include <errno.h>
@@ -156,6 +157,17 @@ static int add_signals(struct daemon *daemon)
 	return 0;
 }
 
+static void open_store(struct daemon *daemon, const struct config *config)
+{
+	char *directory = api_store_directory(config->api_socket);
+
+	if (directory == NULL)
+		log_warning("there is no directory for leases; they will not outlive weftd");
+	else
+		gateways_open_store(daemon->vswitch, directory);
+	free(directory);
+}
+
 static int daemon_open(struct daemon *daemon, const struct config *config, struct error *error)
 {
 	int result;
@@ -169,7 +181,7 @@ static int daemon_open(struct daemon *daemon, const struct config *config, struc
 			error_prefix(error, "%s:%u: ", daemon->config_file, config->workers_line);
 		return result;
 	}
-	daemon->vswitch->state_directory = api_state_directory();
+	daemon->vswitch->state_directory = api_state_directory(config->api_socket);
 	/* The API first: a second weftd is refused before it touches a port of the first. */
 	if (config->api_socket[0] != '\0') {
 		memcpy(daemon->socket, config->api_socket, sizeof(daemon->socket));
@@ -182,6 +194,7 @@ static int daemon_open(struct daemon *daemon, const struct config *config, struc
 	if (result != 0)
 		return result;
 	memcpy(daemon->vswitch->config.api_socket, config->api_socket, sizeof(config->api_socket));
+	open_store(daemon, config);
 	return vswitch_apply(daemon->vswitch, daemon->config_file, config, error);
 }
 
