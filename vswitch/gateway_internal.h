@@ -96,7 +96,7 @@ struct gateway {
 	struct dns_tcp *dns_tcp;
 	uint32_t forward_count; /* passed on by the host to a user uplink */
 	struct nat_forward *forwards;
-	bool host_side; /* the host's side of a tap uplink has been made */
+	bool host_side; /* the host's side of the uplink has been made */
 
 	bool guards_changed;
 	struct event *timer;
@@ -132,7 +132,7 @@ bool gateway_outer_collect(struct gateway *gateway);
 /* Puts gateway->outside into force: leg, neighbours, translator. Routes and publication follow. */
 void gateway_outer_apply(struct gateway *gateway);
 /* The host's own part: a tap's host side, a user uplink's forwards. */
-void gateway_host_start(struct gateway *gateway);
+int gateway_host_start(struct gateway *gateway, struct error *error);
 void gateway_host_stop(struct gateway *gateway);
 
 /* gateway_state.c: neighbours and MAC addresses, from the last weftd to the next. */
