@@ -278,6 +278,34 @@ static int set_nat(struct gateway *gateway, struct error *error)
 	return nat_update(gateway->nat, &gateway->config->nat, error);
 }
 
+/* A key of the configuration that the services of the inner address do not depend on. */
+static bool is_beside_services(const char *key)
+{
+	static const char *const keys[] = { "antispoof", "forward", "mss-clamp", "nat",
+					    "peers",	 "routes",  "uplink" };
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		if (strcmp(keys[i], key) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void note_difference(void *context, const char *key)
+{
+	bool *differ = context;
+
+	*differ |= !is_beside_services(key);
+}
+
+static bool services_differ(const struct gateway_config *a, const struct gateway_config *b)
+{
+	bool differ = false;
+
+	gateway_config_compare(a, b, note_difference, &differ);
+	return differ;
+}
+
 /* Takes over a configuration that differs; services follow in gateway_settle(). */
 static int set_config(struct gateway *gateway, const struct network_config *config,
 		      struct error *error)
@@ -286,7 +314,8 @@ static int set_config(struct gateway *gateway, const struct network_config *conf
 	    gateway->config != NULL && memcmp(&gateway->config->uplink, &config->gateway->uplink,
 					      sizeof(config->gateway->uplink)) == 0;
 
-	gateway_services_stop(gateway);
+	if (gateway->served != NULL && services_differ(gateway->served, config->gateway))
+		gateway_services_stop(gateway);
 	gateway_host_stop(gateway);
 	if (!same_uplink)
 		gateway_outer_stop(gateway);
@@ -306,7 +335,7 @@ void gateways_drop(struct vswitch *vswitch, struct network *network)
 		return;
 	network->gateway = NULL;
 	gateway_state_save(gateway);
-	gateway_services_stop(gateway);
+	gateway_services_farewell(gateway);
 	gateway_host_stop(gateway);
 	gateway->next_gone = vswitch->gone_gateways;
 	vswitch->gone_gateways = gateway;
@@ -321,9 +350,8 @@ void gateways_stop(struct vswitch *vswitch)
 		if (gateway == NULL)
 			continue;
 		gateway_state_save(gateway);
-		gateway_services_stop(gateway);
+		gateway_services_farewell(gateway);
 		gateway_host_stop(gateway);
-		gateway_finish(gateway);
 	}
 }
 
@@ -407,8 +435,11 @@ static void settle(struct gateway *gateway)
 	gateway->stale = false;
 	if (inner->port != NULL)
 		neighbour_set_leg(gateway->neighbours, &inner->route, gateway_now());
-	gateway_state_load(gateway);
-	gateway_services_start(gateway);
+	if (!gateway->loaded)
+		gateway_state_load(gateway);
+	gateway->loaded = true;
+	if (gateway->served == NULL)
+		gateway_services_start(gateway);
 	if (gateway_outer_start(gateway) != 0)
 		log_error("network %s: out of memory, no address outside", gateway->network);
 	gateway_finish_later(gateway);

@@ -69,6 +69,7 @@ struct gateway {
 	char network[CONFIG_NAME_MAX + 1];
 	enum config_mode mode;
 	struct gateway_config *config; /* a reference */
+	bool loaded;		       /* what the last weftd left has been taken over */
 	bool stale; /* services run by an older configuration, or do not run yet */
 	struct gateway_leg legs[GATEWAY_SIDES];
 	struct port *uplink; /* NULL: none, or closed */
@@ -91,6 +92,7 @@ struct gateway {
 	struct lease_table *leases;
 	struct dhcp_server *dhcp;
 	struct dhcp6_server *dhcp6;
+	struct gateway_config *served; /* a reference: what the services run by; NULL: none do */
 	struct advertise *advertise;
 	struct dns_server *dns;
 	struct dns_tcp *dns_tcp;
@@ -142,6 +144,8 @@ void gateway_state_save(struct gateway *gateway);
 /* gateway_services.c */
 void gateway_services_start(struct gateway *gateway);
 void gateway_services_stop(struct gateway *gateway);
+/* The same for good: guests are told that their router goes. */
+void gateway_services_farewell(struct gateway *gateway);
 /* Does what is due; returns the next moment something is, UINT64_MAX: nothing. */
 uint64_t gateway_services_tick(struct gateway *gateway, uint64_t now);
 

@@ -130,6 +130,21 @@ static void collect_slaac(const struct gateway *gateway, struct gateway_outside 
 	lower_mtu(outside, state->mtu);
 }
 
+static void log_addresses(const struct gateway *gateway)
+{
+	const struct gateway_outside *outside = &gateway->outside;
+	char text[GATEWAY_ADDRESSES_MAX * (IP_PREFIX_TEXT_LENGTH + 2)] = "";
+	char one[IP_PREFIX_TEXT_LENGTH];
+	size_t used = 0;
+
+	for (unsigned i = 0; i < outside->address_count; i++)
+		used +=
+		    (size_t)snprintf(text + used, sizeof(text) - used, "%s%s", i > 0 ? ", " : "",
+				     ip_prefix_to_text(&outside->addresses[i], one));
+	log_info("network %s: outside %s%s", gateway->network, used > 0 ? text : "no address",
+		 outside->link ? "" : ", link down");
+}
+
 bool gateway_outer_collect(struct gateway *gateway)
 {
 	const struct uplink_config *config = &gateway->config->uplink;
@@ -155,22 +170,9 @@ bool gateway_outer_collect(struct gateway *gateway)
 	if (memcmp(&now, &gateway->outside, sizeof(now)) == 0)
 		return false;
 	gateway->outside = now;
+	if (config->present)
+		log_addresses(gateway);
 	return true;
-}
-
-static void log_addresses(const struct gateway *gateway)
-{
-	const struct gateway_outside *outside = &gateway->outside;
-	char text[GATEWAY_ADDRESSES_MAX * (IP_PREFIX_TEXT_LENGTH + 2)] = "";
-	char one[IP_PREFIX_TEXT_LENGTH];
-	size_t used = 0;
-
-	for (unsigned i = 0; i < outside->address_count; i++)
-		used +=
-		    (size_t)snprintf(text + used, sizeof(text) - used, "%s%s", i > 0 ? ", " : "",
-				     ip_prefix_to_text(&outside->addresses[i], one));
-	log_info("network %s: outside %s%s", gateway->network, used > 0 ? text : "no address",
-		 outside->link ? "" : ", link down");
 }
 
 void gateway_outer_apply(struct gateway *gateway)
@@ -181,7 +183,6 @@ void gateway_outer_apply(struct gateway *gateway)
 
 	if (!gateway->config->uplink.present)
 		return;
-	log_addresses(gateway);
 	leg->route.mtu = outside->mtu;
 	leg->route.address_count = outside->address_count;
 	memcpy(leg->route.addresses, outside->addresses, sizeof(leg->route.addresses));
