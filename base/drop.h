@@ -40,6 +40,33 @@
 	DROP(ISOLATED, "isolated", RECEIVE, 0, "both ports are isolated")                          \
 	DROP(NO_DESTINATION, "no_destination", RECEIVE, 0, "no other port to send to")             \
 	DROP(VLAN_EGRESS, "vlan_egress", RECEIVE, 0, "destination's port is not in the VLAN")      \
+	/* guard and gateway, on the way in */                                                     \
+	DROP(SPOOFED_MAC, "spoofed_mac", RECEIVE, 1,                                               \
+	     "source MAC is not the guest's, or is the gateway's")                                 \
+	DROP(SPOOFED_ADDRESS, "spoofed_address", RECEIVE, 1,                                       \
+	     "source address is not one this port has by lease or reservation")                    \
+	DROP(                                                                                      \
+	    SPOOFED_SERVER, "spoofed_server", RECEIVE, 1,                                          \
+	    "guest poses as gateway: DHCP answer, router advertisement, ARP or ND of its address") \
+	DROP(NOT_FORWARDED, "not_forwarded", RECEIVE, 0,                                           \
+	     "from outside, neither an answer nor a declared forward")                             \
+	DROP(NOT_FOR_GATEWAY, "not_for_gateway", RECEIVE, 0,                                       \
+	     "reached the gateway, which has no use for it")                                       \
+	/* gateway, on the way in */                                                               \
+	DROP(IP_HEADER, "ip_header", RECEIVE, 1, "IP header truncated, or its lengths lie")        \
+	DROP(IP_CHECKSUM, "ip_checksum", RECEIVE, 1, "IPv4 header checksum wrong")                 \
+	DROP(IP_OPTIONS, "ip_options", RECEIVE, 1, "IP options broken, or source routing")         \
+	DROP(IP_MARTIAN, "ip_martian", RECEIVE, 1,                                                 \
+	     "source or destination that no packet between hosts has")                             \
+	DROP(IP_LINK_LOCAL, "ip_link_local", RECEIVE, 0,                                           \
+	     "link-local source or destination, never forwarded")                                  \
+	DROP(IP_TTL, "ip_ttl", RECEIVE, 0, "time to live or hop limit used up")                    \
+	DROP(IP_NO_ROUTE, "ip_no_route", RECEIVE, 0, "no route to the destination")                \
+	DROP(IP_PROHIBITED, "ip_prohibited", RECEIVE, 0, "route to the destination says no")       \
+	DROP(IP_TOO_BIG, "ip_too_big", RECEIVE, 0,                                                 \
+	     "larger than the next link's MTU, and must not be fragmented")                        \
+	DROP(NEIGHBOUR_UNRESOLVED, "neighbour_unresolved", RECEIVE, 0,                             \
+	     "next hop does not answer ARP or neighbour discovery")                                \
 	/* translator */                                                                           \
 	DROP(NAT_FRAGMENT, "nat_fragment", RECEIVE, 0, "fragment that nobody put together")        \
 	DROP(NAT_MALFORMED, "nat_malformed", RECEIVE, 1,                                           \
@@ -59,6 +86,8 @@
 	DROP(NAT_EMBEDDED, "nat_embedded", RECEIVE, 1,                                             \
 	     "ICMP error whose embedded packet is cut off or lies")                                \
 	/* on the way out */                                                                       \
+	DROP(GATEWAY_SHARE, "gateway_share", TRANSMIT, 0,                                          \
+	     "port used up its share of what the gateway looks at")                                \
 	DROP(PORT_DOWN, "port_down", TRANSMIT, 0, "port has no peer, or its queue is stopped")     \
 	DROP(NO_BUFFERS, "no_buffers", TRANSMIT, 0, "receiver had no free buffers")                \
 	DROP(BUFFER_ADDRESS, "buffer_address", TRANSMIT, 1,                                        \

@@ -24,6 +24,8 @@
 enum frame_gso {
 	FRAME_GSO_NONE = 0,
 	FRAME_GSO_TCP4 = 1,
+	FRAME_GSO_FRAGMENT = 2, /* ours alone: one IP packet, to be cut in IP fragments; no port
+				   takes it, and none brings it */
 	FRAME_GSO_UDP4_FRAGMENT =
 	    3, /* "UFO": one UDP datagram, to be cut in IP fragments; v4 and v6 */
 	FRAME_GSO_TCP6 = 4,
@@ -51,7 +53,8 @@ struct frame {
 	/* Offload state, valid after vnet_header_to_frame() or zero. */
 	uint8_t flags;	   /* enum frame_flag */
 	uint8_t gso;	   /* enum frame_gso */
-	uint16_t gso_size; /* payload bytes per segment, > 0 when gso */
+	uint16_t gso_size; /* payload bytes per segment, > 0 when gso; FRAME_GSO_FRAGMENT: bytes
+			      behind the IP header per fragment, a multiple of 8 */
 	uint16_t csum_start;
 	uint16_t
 	    csum_offset; /* csum_start + csum_offset + 2 <= head_length when FRAME_NEEDS_CSUM */
@@ -64,10 +67,11 @@ struct frame {
 	uint8_t l4_protocol;	 /* IPPROTO_... when l4_offset */
 
 	/* Set by the bridge on the way in. */
-	uint8_t tagged; /* 1 when an 802.1Q tag stands at head + 12 */
-	uint8_t pad;
+	uint8_t tagged;	   /* 1 when an 802.1Q tag stands at head + 12 */
+	uint8_t punt;	   /* why it goes to control, when it does; else 0 */
 	uint16_t vlan;	   /* VLAN it belongs to; 0 in a network without VLANs */
 	uint16_t priority; /* PCP and DEI of the tag, in their places in the TCI */
+	uint16_t arrival;  /* index of the port it came from, when it goes to control */
 };
 
 /* Room for the frames of one burst: array, heads, segment list, and a bulk buffer for payload that

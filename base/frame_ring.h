@@ -29,8 +29,9 @@ struct frame_ring_entry {
 struct frame_ring *frame_ring_create(size_t bytes);
 void frame_ring_destroy(struct frame_ring *ring);
 
-/* Putter. Copies a frame, head and segments. False when there is no room: the frame is the
- * caller's to drop. Nothing is seen by the taker before frame_ring_flush(). */
+/* Putter. Copies a frame, head and segments. False when there is no room, or the frame is longer
+ * than FRAME_LENGTH_MAX or the note than FRAME_RING_NOTE: the frame is the caller's to drop.
+ * Nothing is seen by the taker before frame_ring_flush(). */
 bool frame_ring_put(struct frame_ring *ring, const struct frame *frame, const void *note,
 		    uint32_t note_length);
 /* The same from one piece of memory. */
@@ -48,11 +49,12 @@ const struct frame_ring_entry *frame_ring_next(struct frame_ring *ring,
 void frame_ring_pop(struct frame_ring *ring, uint32_t count);
 
 /* Taker. The eventfd (non-blocking) that becomes readable, edge by edge, for what is published
- * after frame_ring_arm(); owned by the ring. */
+ * after frame_ring_arm(); owned by the ring. Who waits for its level must call
+ * frame_ring_disarm() when it has fired. It may fire for nothing. */
 int frame_ring_fd(const struct frame_ring *ring);
 /* Taker. Asks to be woken. False when something is there already: take that first. */
 bool frame_ring_arm(struct frame_ring *ring);
-/* Taker. Polls from now on. */
+/* Taker. Polls from now on; the eventfd is read empty. */
 void frame_ring_disarm(struct frame_ring *ring);
 
 #endif

@@ -48,7 +48,7 @@ int ip_from_text(const char *text, struct ip *ip)
 		*ip = ip_from_v6_bytes(bytes);
 	else
 		return -EINVAL;
-	return 0;
+	return strchr(text, ':') != NULL && ip_is_v4(ip) ? -EINVAL : 0;
 }
 
 char *ip_to_text(const struct ip *ip, char text[IP_TEXT_LENGTH])
@@ -139,7 +139,7 @@ int ip_prefix_from_text(const char *text, struct ip_prefix *prefix)
 
 char *ip_prefix_to_text(const struct ip_prefix *prefix, char text[IP_PREFIX_TEXT_LENGTH])
 {
-	bool v4 = ip_is_v4(&prefix->ip) && prefix->length >= IP_V4_LENGTH;
+	bool v4 = ip_prefix_is_v4(prefix);
 	size_t used = strlen(ip_to_text(&prefix->ip, text));
 
 	snprintf(text + used, IP_PREFIX_TEXT_LENGTH - used, "/%u",
@@ -177,7 +177,9 @@ bool ip_prefix_contains(const struct ip_prefix *prefix, const struct ip *ip)
 {
 	unsigned whole = prefix->length / 8;
 
-	if (memcmp(prefix->ip.bytes, ip->bytes, whole) != 0)
+	/* All IPv4 addresses lie within ::/0, but do not belong to it. */
+	if (ip_prefix_is_v4(prefix) != ip_is_v4(ip) ||
+	    memcmp(prefix->ip.bytes, ip->bytes, whole) != 0)
 		return false;
 	return prefix->length % 8 == 0 || ((prefix->ip.bytes[whole] ^ ip->bytes[whole]) &
 					   mask_byte(prefix->length, whole)) == 0;

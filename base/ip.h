@@ -53,7 +53,8 @@ static inline const uint8_t *ip_v4_bytes(const struct ip *ip)
 struct ip ip_from_v4(uint32_t number);
 uint32_t ip_to_v4(const struct ip *ip);
 
-/* Either family, nothing before or after it, no zone; 0 or -EINVAL. */
+/* Either family, nothing before or after it, no zone, and no IPv6 notation of an IPv4 address
+ * (::ffff:10.0.0.1), which no packet has; 0 or -EINVAL. */
 int ip_from_text(const char *text, struct ip *ip);
 /* IPv4 dotted, IPv6 as RFC 5952 says; returns text. */
 char *ip_to_text(const struct ip *ip, char text[IP_TEXT_LENGTH]);
@@ -82,6 +83,12 @@ char *ip_prefix_to_text(const struct ip_prefix *prefix, char text[IP_PREFIX_TEXT
 struct ip_prefix ip_prefix_network(const struct ip_prefix *prefix);
 /* The last address of the prefix; for IPv4 its directed broadcast. */
 struct ip ip_prefix_last(const struct ip_prefix *prefix);
+static inline bool ip_prefix_is_v4(const struct ip_prefix *prefix)
+{
+	return prefix->length >= IP_V4_LENGTH && ip_is_v4(&prefix->ip);
+}
+
+/* Never an address of the other family. */
 bool ip_prefix_contains(const struct ip_prefix *prefix, const struct ip *ip);
 /* Whether one holds the other, or they are the same. */
 bool ip_prefix_overlaps(const struct ip_prefix *a, const struct ip_prefix *b);

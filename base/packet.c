@@ -101,7 +101,11 @@ static bool parse_ipv6(struct packet *packet)
 	packet->fragment = packet->protocol == IPPROTO_FRAGMENT;
 	packet->payload = p;
 	packet->payload_length = (size_t)(end - p);
-	return true;
+	/* An extension header that is cut off; or addresses that would pass for IPv4 from here on,
+	 * and that no packet may have (RFC 4291, 2.5.5.2). */
+	return packet->protocol != IPPROTO_HOPOPTS && packet->protocol != IPPROTO_ROUTING &&
+	       packet->protocol != IPPROTO_DSTOPTS && !ip_is_v4(&packet->source) &&
+	       !ip_is_v4(&packet->destination);
 }
 
 static void parse_ports(struct packet *packet)
@@ -165,8 +169,9 @@ bool packet_checksum_ok(const struct packet *packet)
 		if (packet->data == NULL)
 			return false;
 		length = packet->data_length + PARSE_UDP_LENGTH;
-		if (packet->ip_version == 4 && read_be16(packet->payload + offset) == 0)
-			return true;
+		/* No checksum: allowed over IPv4, never over IPv6 (RFC 8200, 8.1). */
+		if (read_be16(packet->payload + offset) == 0)
+			return packet->ip_version == 4;
 	}
 	if (pseudo)
 		sum = pseudo_sum(&packet->source, &packet->destination, packet->protocol, length);

@@ -36,8 +36,8 @@ struct packet {
 };
 
 /* Takes a frame apart. Returns false when it is no frame at all, or says it is IP and its header is
- * truncated or lies (version, lengths, IPv4 header checksum). L4 checksums are not checked: a guest
- * may leave them to us (packet_checksum_ok()). */
+ * truncated or lies (version, lengths, IPv4 header checksum, IPv6 addresses that are mapped IPv4).
+ * L4 checksums are not checked: a guest may leave them to us (packet_checksum_ok()). */
 bool packet_parse(const uint8_t *bytes, size_t length, struct packet *packet);
 
 /* Whether the checksum of UDP, TCP, ICMP or ICMPv6 is right (RFC 768's "none" is, over IPv4); true

@@ -3,8 +3,9 @@
  * vnet_header_to_frame(): all headers lie within the head and tell the truth about the length.
  *
  * A frame is cut from `start` on in pieces of `step` bytes. For TCP and USO that is the payload,
- * and each piece gets a copy of all headers. For UFO it is what IP fragments, the UDP header
- * included, which so stands in the first piece alone (RFC 791, RFC 8200 4.5). */
+ * and each piece gets a copy of all headers. For UFO and FRAME_GSO_FRAGMENT it is what IP
+ * fragments, the L4 header included, which so stands in the first piece alone (RFC 791, RFC 8200
+ * 4.5). */
 #include "base/segment.h"
 
 #include "base/checksum.h"
@@ -26,6 +27,7 @@
 #define IPV4_OFFSET 6u
 #define IPV4_CSUM   10u
 #define IPV4_MORE   0x2000u
+#define IPV4_PLACE  0x1fffu /* the offset's bits, in units of 8 bytes */
 #define IPV6_NEXT   6u
 
 #define IPV6_FRAGMENT_LENGTH 8u
@@ -36,7 +38,9 @@ struct cut {
 	uint32_t step;	    /* of them in each segment but the last */
 	uint32_t total;	    /* of them in the frame */
 	uint32_t count;	    /* segments */
-	uint32_t next_ipv6; /* UFO over IPv6: the next header field to say "fragment" */
+	uint32_t first;	    /* fragments: how much of the first one's is copied, not borrowed */
+	uint32_t next_ipv6; /* fragments over IPv6: the next header field to say "fragment" */
+	uint16_t place;	    /* fragments over IPv4: offset field of a packet that is one already */
 };
 
 /* Where in the frame's segment list the payload has been borrowed up to. */
@@ -47,8 +51,9 @@ struct cursor {
 	uint32_t offset; /* in that segment */
 };
 
+static bool is_fragmented(const struct frame *frame);
 static bool cut_plan(const struct frame *frame, struct cut *cut);
-static uint32_t ipv6_identifier(void);
+static uint32_t cut_identifier(const struct frame *frame, const struct cut *cut);
 static void cursor_seek(struct cursor *cursor, const struct frame *frame, uint32_t offset);
 static bool segment_append(const struct cut *cut, struct segment_state *state,
 			   struct cursor *cursor, struct burst *out);
@@ -61,11 +66,11 @@ bool segment_next(const struct frame *frame, struct segment_state *state, struct
 
 	if (!cut_plan(frame, &cut))
 		return false;
-	if (state->index == 0 && cut.next_ipv6 != 0 && state->identifier == 0)
-		state->identifier = ipv6_identifier();
+	if (state->index == 0 && state->identifier == 0)
+		state->identifier = cut_identifier(frame, &cut);
 	offset = cut.start + state->offset;
-	if (offset < frame->payload_offset)
-		offset = frame->payload_offset;
+	if (offset < cut.first)
+		offset = cut.first;
 	cursor_seek(&cursor, frame, offset);
 	while (state->index < cut.count) {
 		if (out->count >= out->limit || out->count >= BURST_FRAMES ||
@@ -80,6 +85,30 @@ uint32_t segment_count(const struct frame *frame)
 	struct cut cut;
 
 	return cut_plan(frame, &cut) ? cut.count : 0;
+}
+
+/* Whether what is cut is an IP packet, not what L4 sends. */
+static bool is_fragmented(const struct frame *frame)
+{
+	return frame->gso == FRAME_GSO_UDP4_FRAGMENT || frame->gso == FRAME_GSO_FRAGMENT;
+}
+
+uint16_t segment_fragment_size(const struct frame *frame, uint32_t mtu)
+{
+	struct frame whole = *frame;
+	struct cut cut;
+	uint32_t fixed;
+
+	whole.gso = FRAME_GSO_FRAGMENT;
+	whole.gso_size = UINT16_MAX;
+	if (!cut_plan(&whole, &cut))
+		return 0;
+	fixed = cut.start - frame->l3_offset + (cut.next_ipv6 != 0 ? IPV6_FRAGMENT_LENGTH : 0);
+	if (mtu < fixed + 8)
+		return 0;
+	if (mtu - fixed < UINT16_MAX)
+		whole.gso_size = (uint16_t)((mtu - fixed) & ~7u);
+	return segment_count(&whole) != 0 ? whole.gso_size : 0;
 }
 
 /* Sets where fragmentation begins for IPv6: behind the headers that routers read, which are all up
@@ -107,23 +136,58 @@ static void cut_plan_ipv6(const struct frame *frame, struct cut *cut)
 	}
 }
 
+/* Where what may be divided begins, for fragments; IPv6 needs all headers known (l4_offset). */
+static void cut_plan_start(const struct frame *frame, struct cut *cut)
+{
+	const uint8_t *ip = frame->head + frame->l3_offset;
+
+	if (frame->ip_version == 6) {
+		cut_plan_ipv6(frame, cut);
+		return;
+	}
+	cut->start = frame->l3_offset + (ip[0] & 15u) * 4u;
+	cut->place = read_be16(ip + IPV4_OFFSET) & (IPV4_MORE | IPV4_PLACE);
+}
+
+/* Any packet may be fragmented whose checksum is complete, or can be completed in its first
+ * fragment's head. */
+static bool cut_plan_fragment(const struct frame *frame, struct cut *cut)
+{
+	if (frame->ip_version == 0 || (frame->ip_version == 6 && frame->l4_offset == 0))
+		return false;
+	cut_plan_start(frame, cut);
+	cut->first = cut->start;
+	if (frame->flags & FRAME_NEEDS_CSUM) {
+		cut->first = (uint32_t)frame->csum_start + frame->csum_offset + 2;
+		if (frame->csum_start < cut->start)
+			return false;
+	}
+	return cut->start <= frame->length &&
+	       (cut->place & IPV4_PLACE) * 8u + (frame->length - cut->start) <= UINT16_MAX;
+}
+
 static bool cut_plan(const struct frame *frame, struct cut *cut)
 {
-	if (frame->gso == FRAME_GSO_NONE || frame->gso_size == 0 || frame->l4_offset == 0 ||
-	    frame->payload_offset == 0 || frame->payload_offset > frame->length)
+	uint32_t headers = frame->payload_offset;
+
+	*cut = (struct cut){ .start = headers, .step = frame->gso_size, .first = headers };
+	if (frame->gso == FRAME_GSO_NONE || frame->gso_size == 0)
 		return false;
-	cut->next_ipv6 = 0;
-	cut->start = frame->payload_offset;
-	cut->step = frame->gso_size;
-	if (frame->gso == FRAME_GSO_UDP4_FRAGMENT) {
-		cut->start = frame->l4_offset;
-		if (frame->ip_version == 6)
-			cut_plan_ipv6(frame, cut);
-		cut->step &= ~7u; /* fragment offsets count in eights */
+	if (frame->gso == FRAME_GSO_FRAGMENT) {
+		if (!cut_plan_fragment(frame, cut))
+			return false;
+		if (headers < cut->first)
+			headers = cut->first;
+	} else if (frame->l4_offset == 0 || headers == 0 || headers > frame->length) {
+		return false;
+	} else if (frame->gso == FRAME_GSO_UDP4_FRAGMENT) {
+		cut_plan_start(frame, cut);
 	}
+	if (is_fragmented(frame))
+		cut->step &= ~7u; /* fragment offsets count in eights */
 	cut->total = frame->length - cut->start;
 	/* The first fragment holds all headers (RFC 7112). */
-	if (cut->step == 0 || cut->step < frame->payload_offset - cut->start)
+	if (cut->step == 0 || cut->step < headers - cut->start)
 		return false;
 	cut->count = cut->total <= cut->step ? 1 : (cut->total + cut->step - 1) / cut->step;
 	return true;
@@ -131,7 +195,7 @@ static bool cut_plan(const struct frame *frame, struct cut *cut)
 
 /* An identification hard to guess (RFC 7739, 5.3): half of the output of a generator (Marsaglia's
  * xorshift, multiplied) of the worker's own. Its seed costs the first such frame a system call. */
-static uint32_t ipv6_identifier(void)
+static uint32_t random_identifier(void)
 {
 	static _Thread_local uint64_t number;
 
@@ -147,6 +211,19 @@ static uint32_t ipv6_identifier(void)
 	number ^= number << 25;
 	number ^= number >> 27;
 	return (uint32_t)((number * 0x2545f4914f6cdd1du) >> 32);
+}
+
+/* What the fragments are known by, where the packet does not say it: over IPv6, and over IPv4 with
+ * 0, as packets of our own have it (RFC 6864, 4.1: one that is cut needs a number). */
+static uint32_t cut_identifier(const struct frame *frame, const struct cut *cut)
+{
+	uint16_t id = read_be16(frame->head + frame->l3_offset + IPV4_ID);
+
+	if (cut->count == 1 || !is_fragmented(frame))
+		return 0;
+	if (frame->ip_version == 4 && (id != 0 || cut->place != 0))
+		return id;
+	return random_identifier();
 }
 
 static void cursor_seek(struct cursor *cursor, const struct frame *frame, uint32_t offset)
@@ -302,7 +379,29 @@ static void fragment_write_udp(const struct frame *frame, uint8_t *l4)
 	memcpy(l4 + UDP_CSUM, &checksum, sizeof(checksum));
 }
 
-/* An IP fragment of UFO's one datagram; a datagram that fits in one stays unfragmented. */
+/* The checksum that was left to the receiver, into the first fragment's head: no receiver could
+ * complete it from a fragment. */
+static void fragment_write_checksum(const struct frame *frame, uint8_t *field)
+{
+	uint16_t checksum = checksum_finish(checksum_frame(frame, frame->csum_start));
+
+	if (checksum == 0 && frame->csum_offset == UDP_CSUM)
+		checksum = 0xffff;
+	memcpy(field, &checksum, sizeof(checksum));
+}
+
+/* What follows the IP header in the first fragment's head, from `l4` on. */
+static void fragment_write_first(const struct frame *frame, const struct cut *cut, uint8_t *l4)
+{
+	memcpy(l4, frame->head + cut->start, cut->first - cut->start);
+	if (frame->gso == FRAME_GSO_UDP4_FRAGMENT)
+		fragment_write_udp(frame, l4 + (frame->l4_offset - cut->start));
+	else if (frame->flags & FRAME_NEEDS_CSUM)
+		fragment_write_checksum(frame,
+					l4 + (frame->csum_start + frame->csum_offset - cut->start));
+}
+
+/* An IP fragment; a packet that fits in one stays what it was. */
 static void segment_write_fragment(const struct frame *frame, const struct cut *cut,
 				   const struct segment_state *state, struct frame *to)
 {
@@ -320,17 +419,16 @@ static void segment_write_fragment(const struct frame *frame, const struct cut *
 		write_be32(fragment + 4, state->identifier);
 		to->head[cut->next_ipv6] = IPPROTO_FRAGMENT;
 	} else if (cut->count > 1) {
+		/* The last one of a fragment goes on as that did. */
 		write_be16(ip + IPV4_OFFSET,
-			   (uint16_t)(state->offset / 8 | (more ? IPV4_MORE : 0)));
-		if (state->index > 0)
+			   (uint16_t)((cut->place + state->offset / 8) | (more ? IPV4_MORE : 0)));
+		if (state->index > 0 && (cut->place & IPV4_PLACE) == 0)
 			ipv4_drop_options(ip);
 	}
-	if (state->index == 0) {
-		memcpy(to->head + cut->start + shift, frame->head + cut->start,
-		       frame->payload_offset - cut->start);
-		fragment_write_udp(frame, to->head + frame->l4_offset + shift);
-	}
-	segment_finish_ip(to, read_be16(frame->head + frame->l3_offset + IPV4_ID));
+	if (state->index == 0)
+		fragment_write_first(frame, cut, to->head + cut->start + shift);
+	segment_finish_ip(to, cut->count > 1 ? (uint16_t)state->identifier
+					     : read_be16(frame->head + frame->l3_offset + IPV4_ID));
 	to->flags = 0;
 	to->csum_start = 0;
 	to->csum_offset = 0;
@@ -347,15 +445,15 @@ static bool segment_append(const struct cut *cut, struct segment_state *state,
 			   struct cursor *cursor, struct burst *out)
 {
 	const struct frame *frame = cursor->frame;
-	bool fragments = frame->gso == FRAME_GSO_UDP4_FRAGMENT;
+	bool fragments = is_fragmented(frame);
 	uint32_t left = cut->total - state->offset;
 	uint32_t take = left < cut->step ? left : cut->step;
 	uint32_t head = cut->start, borrow = take;
 	struct frame *to = &out->frames[out->count];
 
 	if (fragments && state->index == 0) {
-		head = frame->payload_offset;
-		borrow -= frame->payload_offset - cut->start;
+		head = cut->first;
+		borrow -= cut->first - cut->start;
 	}
 	if (fragments && cut->next_ipv6 != 0 && cut->count > 1)
 		head += IPV6_FRAGMENT_LENGTH;

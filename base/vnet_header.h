@@ -40,6 +40,7 @@ enum offload {
 	OFFLOAD_USO4 = 1 << 5, /* virtio has one bit per direction for both; taps have two */
 	OFFLOAD_USO6 = 1 << 6,
 	OFFLOAD_ALL = (1 << 7) - 1,
+	OFFLOAD_NOBODY = 1 << 7, /* what a frame needs that no port takes as it is */
 };
 
 /* Checks the header that came with `frame` (head, length, head_length set) against `allowed` and

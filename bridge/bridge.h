@@ -19,9 +19,17 @@ struct bridge_member {
 	struct vlan_membership vlan;
 };
 
+/* No address: it has more than 48 bits. */
+#define BRIDGE_NO_GATEWAY UINT64_MAX
+
 struct bridge {
 	struct mac_table *macs;
 	bool transparent; /* pass 01:80:c2:00:00:0x */
+	/* The gateway's leg in this segment: frames to its address go there without a lookup,
+	 * nobody else may use it, and unknown ones are not flooded there. It is outside all VLANs.
+	 */
+	uint64_t gateway_mac;  /* BRIDGE_NO_GATEWAY when there is none */
+	uint16_t gateway_port; /* MAC_TABLE_NO_PORT when there is none */
 	uint16_t member_count;
 	/* Indexed by port index (port_limit entries), NULL where no member: O(1) check of a
 	 * destination. */
@@ -44,8 +52,9 @@ void bridge_decide(const struct bridge *bridge, const struct bridge_member *from
 		   struct frame *frames, uint32_t count, uint32_t now,
 		   struct bridge_verdict *verdicts);
 
-/* Whether a flooded frame from `from` goes to `to`: not itself, isolation, VLAN. */
-bool bridge_floods_to(const struct bridge_member *from, const struct bridge_member *to,
-		      const struct frame *frame);
+/* Whether a flooded frame from `from` goes to `to`: not itself, isolation, VLAN; the gateway gets
+ * none that is for one address, since that is not its own. */
+bool bridge_floods_to(const struct bridge *bridge, const struct bridge_member *from,
+		      const struct bridge_member *to, const struct frame *frame);
 
 #endif

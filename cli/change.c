@@ -1,6 +1,7 @@
 /* The commands that change the running switch, or say what would change; and qemu-args. Each makes
  * one request. */
 #include "cli/command.h"
+#include "cli/options.h"
 #include "cli/request.h"
 #include "cli/settings.h"
 
@@ -196,16 +197,22 @@ int command_qemu_args(const char *socket, int argc, char **argv)
 {
 	json_t *params = json_pack("{s:[]}", "ports");
 	json_t *ports = json_object_get(params, "ports"), *args;
+	const char *memory = NULL;
+	const struct option_row options[] = { { "--memory", &memory }, { NULL } };
 	bool json = false;
 	int status = STATUS_DONE;
 
-	for (int i = 0; i < argc; i++) {
+	for (int i = 0, taken; i < argc; i += taken) {
+		taken = options_take(argc - i, argv + i, options);
+		if (taken < 0) {
+			json_decref(params);
+			return STATUS_USAGE;
+		}
+		if (taken > 0)
+			continue;
+		taken = 1;
 		if (strcmp(argv[i], "--json") == 0) {
 			json = true;
-		} else if (strcmp(argv[i], "--memory") == 0 && i + 1 < argc) {
-			json_object_set_new(params, "memory", json_string(argv[++i]));
-		} else if (strncmp(argv[i], "--memory=", 9) == 0) {
-			json_object_set_new(params, "memory", json_string(argv[i] + 9));
 		} else if (argv[i][0] == '-') {
 			json_decref(params);
 			return command_fail(STATUS_USAGE, "unknown option '%s'", argv[i]);
@@ -213,6 +220,8 @@ int command_qemu_args(const char *socket, int argc, char **argv)
 			json_array_append_new(ports, json_string(argv[i]));
 		}
 	}
+	if (memory != NULL)
+		json_object_set_new(params, "memory", json_string(memory));
 	if (json_array_size(ports) == 0) {
 		json_decref(params);
 		return command_fail(STATUS_USAGE, "a PORT is missing");

@@ -20,7 +20,7 @@ struct command {
 /* Ends with a row whose name is NULL. */
 extern const struct command commands[];
 
-/* show.c, top.c, change.c, check.c, complete.c */
+/* show.c, top.c, change.c, gateway.c, check.c, complete.c */
 int command_show(const char *socket, int argc, char **argv);
 int command_top(const char *socket, int argc, char **argv);
 int command_apply(const char *socket, int argc, char **argv);
@@ -30,6 +30,10 @@ int command_port_add(const char *socket, int argc, char **argv);
 int command_port_del(const char *socket, int argc, char **argv);
 int command_network_add(const char *socket, int argc, char **argv);
 int command_network_del(const char *socket, int argc, char **argv);
+int command_forward_add(const char *socket, int argc, char **argv);
+int command_forward_del(const char *socket, int argc, char **argv);
+int command_lease_release(const char *socket, int argc, char **argv);
+int command_sessions_flush(const char *socket, int argc, char **argv);
 int command_qemu_args(const char *socket, int argc, char **argv);
 int command_completion(const char *socket, int argc, char **argv);
 

@@ -14,7 +14,10 @@
 #include <string.h>
 
 /* Keys whose values are lists: "10,20" is short for "[10,20]". */
-static const char *const list_keys[] = { "vlans", NULL };
+static const char *const list_keys[] = { "vlans", "ipv4", "ipv6", "peers", NULL };
+
+/* Keys whose values are never lists, though they may begin like one: "[fd00::1]:22". */
+static const char *const text_keys[] = { "listen", "to", NULL };
 
 /* Keys that may stand alone ("--isolated"), and what they mean then. */
 static const struct {
@@ -81,11 +84,11 @@ static bool print_quoted(FILE *out, const char *text, size_t length)
 	return good;
 }
 
-static bool is_list_key(const struct setting *setting)
+static bool is_among(const char *const *keys, const struct setting *setting)
 {
-	for (unsigned i = 0; list_keys[i] != NULL; i++)
-		if (strlen(list_keys[i]) == setting->key_length &&
-		    strncmp(list_keys[i], setting->key, setting->key_length) == 0)
+	for (unsigned i = 0; keys[i] != NULL; i++)
+		if (strlen(keys[i]) == setting->key_length &&
+		    strncmp(keys[i], setting->key, setting->key_length) == 0)
 			return true;
 	return false;
 }
@@ -97,11 +100,11 @@ static bool print_setting(FILE *out, const struct setting *setting)
 	if (!print_quoted(out, setting->key, setting->key_length))
 		return false;
 	fputs(": ", out);
-	if (value[0] == '[' || value[0] == '{') {
+	if ((value[0] == '[' || value[0] == '{') && !is_among(text_keys, setting)) {
 		fputs(value, out);
 		return true;
 	}
-	if (!is_list_key(setting))
+	if (!is_among(list_keys, setting))
 		return print_quoted(out, value, strlen(value));
 	for (const char *p = value;; p++) {
 		size_t length = strcspn(p, ",");

@@ -11,7 +11,7 @@
 
 #define DHCP_NAME_MAX	63u  /* one DNS label; host names */
 #define DHCP_DOMAIN_MAX 253u /* a whole DNS name */
-#define DHCP_CLIENT_MAX 64u  /* bytes of a client identifier */
+#define DHCP_CLIENT_MAX 130u /* bytes of a client identifier; DUIDs end there */
 #define DHCP_LIST_MAX	8u   /* addresses in one option */
 #define DHCP_FILE_MAX	127u /* BOOTP's file field with its NUL is 128 */
 #define DHCP_SERVER_MAX 63u  /* BOOTP's sname */

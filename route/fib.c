@@ -15,8 +15,14 @@ struct fib {
 	struct fib_range ranges[];
 };
 
+struct fib_draft_route {
+	struct ip_prefix prefix; /* no host bits */
+	struct fib_next next;
+	uint32_t order; /* in the caller's list */
+};
+
 struct fib_draft {
-	struct fib_route *routes; /* sorted by first address, shorter prefixes first */
+	struct fib_draft_route *routes; /* sorted by first address, shorter prefixes first */
 	uint32_t route_count;
 	uint32_t *open; /* routes that hold the current address, the longest last */
 	uint32_t open_count;
@@ -25,10 +31,12 @@ struct fib_draft {
 
 static int compare_routes(const void *a, const void *b)
 {
-	const struct fib_route *x = a, *y = b;
+	const struct fib_draft_route *x = a, *y = b;
 	int order = ip_compare(&x->prefix.ip, &y->prefix.ip);
 
-	return order != 0 ? order : (int)x->prefix.length - (int)y->prefix.length;
+	if (order == 0)
+		order = (int)x->prefix.length - (int)y->prefix.length;
+	return order != 0 ? order : (x->order > y->order) - (x->order < y->order);
 }
 
 /* Begins a range; one that was begun at the same address is replaced. */
@@ -58,10 +66,11 @@ static void end_routes(struct fib_draft *draft, const struct ip *to)
 	static const struct fib_next none = { .action = FIB_NONE };
 
 	while (draft->open_count > 0) {
-		const struct fib_route *route = &draft->routes[draft->open[draft->open_count - 1]];
+		const struct fib_draft_route *route =
+		    &draft->routes[draft->open[draft->open_count - 1]];
 		struct ip after = ip_prefix_last(&route->prefix);
 
-		if (to != NULL && ip_prefix_contains(&route->prefix, to))
+		if (to != NULL && ip_compare(to, &after) <= 0)
 			return;
 		draft->open_count--;
 		if (!next_address(&after))
@@ -80,7 +89,7 @@ static void build(struct fib_draft *draft)
 
 	begin_range(draft->fib, &zero, &none);
 	for (uint32_t i = 0; i < draft->route_count; i++) {
-		const struct fib_route *route = &draft->routes[i];
+		const struct fib_draft_route *route = &draft->routes[i];
 
 		end_routes(draft, &route->prefix.ip);
 		begin_range(draft->fib, &route->prefix.ip, &route->next);
@@ -89,35 +98,37 @@ static void build(struct fib_draft *draft)
 	end_routes(draft, NULL);
 }
 
-/* Copies routes with their host bits cleared, leaving out those whose prefix was there before. */
-static uint32_t copy_routes(struct fib_route *to, const struct fib_route *from, uint32_t count)
+/* Copies routes with their host bits cleared, sorts them, and leaves out those whose prefix came
+ * before. As IPv4 lies within ::/0 here, it has a last route of its own: to nowhere. */
+static void take_routes(struct fib_draft *draft, const struct fib_route *from, uint32_t count)
 {
+	struct ip_prefix all_ipv4 = { ip_from_v4(0), IP_V4_LENGTH };
+	struct fib_draft_route *to = draft->routes;
 	uint32_t n = 0;
 
-	for (uint32_t i = 0; i < count; i++) {
-		struct ip_prefix network = ip_prefix_network(&from[i].prefix);
-		uint32_t same = 0;
-
-		while (same < n && !ip_prefix_equal(&to[same].prefix, &network))
-			same++;
-		if (same == n)
-			to[n++] = (struct fib_route){ network, from[i].next };
+	for (uint32_t i = 0; i < count; i++)
+		to[i] =
+		    (struct fib_draft_route){ ip_prefix_network(&from[i].prefix), from[i].next, i };
+	to[count] = (struct fib_draft_route){ all_ipv4, { .action = FIB_NONE }, count };
+	qsort(to, (size_t)count + 1, sizeof(*to), compare_routes);
+	for (uint32_t i = 0; i <= count; i++) {
+		if (n == 0 || !ip_prefix_equal(&to[n - 1].prefix, &to[i].prefix))
+			to[n++] = to[i];
 	}
-	return n;
+	draft->route_count = n;
 }
 
 struct fib *fib_create(const struct fib_route *routes, uint32_t count)
 {
 	struct fib_draft draft = { 0 };
+	size_t rows = (size_t)count + 1;
 
-	draft.routes = calloc(count + 1u, sizeof(*draft.routes));
-	draft.open = calloc(count + 1u, sizeof(*draft.open));
+	draft.routes = calloc(rows, sizeof(*draft.routes));
+	draft.open = calloc(rows, sizeof(*draft.open));
 	/* A route begins one range and ends with another. */
-	draft.fib =
-	    calloc(1, sizeof(*draft.fib) + (2u * count + 1u) * sizeof(draft.fib->ranges[0]));
+	draft.fib = calloc(1, sizeof(*draft.fib) + (2 * rows + 1) * sizeof(draft.fib->ranges[0]));
 	if (draft.routes != NULL && draft.open != NULL && draft.fib != NULL) {
-		draft.route_count = copy_routes(draft.routes, routes, count);
-		qsort(draft.routes, draft.route_count, sizeof(*draft.routes), compare_routes);
+		take_routes(&draft, routes, count);
 		build(&draft);
 	} else {
 		free(draft.fib);

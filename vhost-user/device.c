@@ -72,8 +72,8 @@ int vhost_device_create(struct event_base *loop, const struct vhost_device_confi
 		vq->error_fd = -1;
 		atomic_store(&vq->call_fd, -1);
 	}
-	rc = vhost_socket_create(loop, device->name, config->path, config->role,
-				 device_on_connected, device, &device->socket, error);
+	rc = vhost_socket_create(loop, device->name, config, device_on_connected, device,
+				 &device->socket, error);
 	if (rc < 0)
 		goto fail;
 	*out = device;

@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define VHOST_QUEUE_PAIRS_MAX 64u
 
@@ -27,6 +28,9 @@ struct vhost_device_config {
 	const char *name; /* the port's, for log lines; copied */
 	const char *path; /* of the socket; copied; must fit sockaddr_un */
 	enum vhost_role role;
+	uint16_t socket_mode; /* permissions of a server's socket; 0: what the umask leaves */
+	bool has_socket_group;
+	gid_t socket_group;   /* group of a server's socket */
 	uint16_t queue_pairs; /* 1..VHOST_QUEUE_PAIRS_MAX; VIRTIO_NET_F_MQ is offered when > 1 */
 	uint16_t mtu;	      /* offered to the guest (VIRTIO_NET_F_MTU); 0: not offered */
 	/* Where packed rings leave their position for the next weftd (ring_state.h); NULL: nowhere.
@@ -51,7 +55,8 @@ struct vhost_device_callbacks {
 
 /* Opens the device: listens, or starts to connect. A server's path: a stale socket nobody listens
  * on is replaced; a live one (EADDRINUSE), a file that is no socket (EEXIST) and a path too long
- * (ENAMETOOLONG) are refused with the reason in *error. */
+ * (ENAMETOOLONG) are refused with the reason in *error, and so are a directory that is not there
+ * (ENOENT) and a group that may not be given (EPERM). */
 int vhost_device_create(struct event_base *loop, const struct vhost_device_config *config,
 			const struct vhost_device_callbacks *callbacks, void *owner,
 			struct vhost_device **out, struct error *error);

@@ -6,7 +6,9 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <fcntl.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -32,14 +34,16 @@ struct vhost_socket {
 	bool failure_logged; /* one line for a peer that is not there */
 };
 
-static int server_open(struct vhost_socket *s, struct event_base *loop, struct error *error);
+static int server_open(struct vhost_socket *s, const struct vhost_device_config *config,
+		       struct event_base *loop, struct error *error);
 static int client_open(struct vhost_socket *s, struct event_base *loop, struct error *error);
 static void schedule(struct vhost_socket *s, int milliseconds);
 
-int vhost_socket_create(struct event_base *loop, const char *name, const char *path,
-			enum vhost_role role, vhost_socket_connected *connected, void *owner,
-			struct vhost_socket **out, struct error *error)
+int vhost_socket_create(struct event_base *loop, const char *name,
+			const struct vhost_device_config *config, vhost_socket_connected *connected,
+			void *owner, struct vhost_socket **out, struct error *error)
 {
+	const char *path = config->path;
 	struct vhost_socket *s;
 	int rc;
 
@@ -53,15 +57,15 @@ int vhost_socket_create(struct event_base *loop, const char *name, const char *p
 	if (s == NULL)
 		return error_set(error, ENOMEM, "out of memory");
 	s->name = name;
-	s->role = role;
+	s->role = config->role;
 	s->address.sun_family = AF_UNIX;
 	strcpy(s->address.sun_path, path);
 	s->connected = connected;
 	s->owner = owner;
 	s->fd = -1;
 	s->retry_milliseconds = RETRY_MILLISECONDS_MIN;
-	if (role == VHOST_ROLE_SERVER)
-		rc = server_open(s, loop, error);
+	if (s->role == VHOST_ROLE_SERVER)
+		rc = server_open(s, config, loop, error);
 	else
 		rc = client_open(s, loop, error);
 	if (rc < 0) {
@@ -189,7 +193,50 @@ static void server_on_time(int unused, short what, void *argument)
 	vhost_socket_resume(argument);
 }
 
-static int server_open(struct vhost_socket *s, struct event_base *loop, struct error *error)
+/* Group, then permissions: nobody may have them before the group is right. By a handle of the file
+ * itself, as the path can be somebody else's a moment later. */
+static int server_give_away(const struct vhost_socket *s, const struct vhost_device_config *config,
+			    struct error *error)
+{
+	const char *path = s->address.sun_path;
+	char handle[32];
+	int fd, rc = 0;
+
+	if (!config->has_socket_group && config->socket_mode == 0)
+		return 0;
+	fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return error_set(error, errno, "%s: %s", path, strerror(errno));
+	snprintf(handle, sizeof(handle), "/proc/self/fd/%d", fd);
+	if (config->has_socket_group &&
+	    fchownat(fd, "", (uid_t)-1, config->socket_group, AT_EMPTY_PATH) < 0)
+		rc = error_set(error, errno, "cannot give %s to group %u: %s", path,
+			       (unsigned)config->socket_group, strerror(errno));
+	if (rc == 0 && config->socket_mode != 0 && chmod(handle, config->socket_mode) < 0)
+		rc = error_set(error, errno, "cannot set the permissions of %s: %s", path,
+			       strerror(errno));
+	close(fd);
+	return rc;
+}
+
+/* Binding says only ENOENT or ENOTDIR. */
+static int server_bind(const struct vhost_socket *s, struct error *error)
+{
+	const char *path = s->address.sun_path, *slash = strrchr(path, '/');
+	int code;
+
+	if (bind(s->fd, (const struct sockaddr *)&s->address, sizeof(s->address)) == 0)
+		return 0;
+	code = errno;
+	if (code == ENOENT && slash != NULL)
+		return error_set(error, code,
+				 "cannot listen on %s: there is no directory %.*s; make it first",
+				 path, (int)(slash - path), path);
+	return error_set(error, code, "cannot listen on %s: %s", path, strerror(code));
+}
+
+static int server_open(struct vhost_socket *s, const struct vhost_device_config *config,
+		       struct event_base *loop, struct error *error)
 {
 	struct stat status;
 	int rc = server_clear_path(s, error);
@@ -199,13 +246,19 @@ static int server_open(struct vhost_socket *s, struct event_base *loop, struct e
 	s->fd = unix_socket();
 	if (s->fd < 0)
 		return error_set(error, -s->fd, "cannot make a socket: %s", strerror(-s->fd));
-	if (bind(s->fd, (const struct sockaddr *)&s->address, sizeof(s->address)) < 0)
-		return error_set(error, errno, "cannot listen on %s: %s", s->address.sun_path,
-				 strerror(errno));
+	/* Until it is as it shall be, nobody else can connect: bind() takes this mode along. */
+	if (config->socket_mode != 0 && fchmod(s->fd, 0600) < 0)
+		return error_set(error, errno, "cannot make a socket: %s", strerror(errno));
+	rc = server_bind(s, error);
+	if (rc < 0)
+		return rc;
 	if (lstat(s->address.sun_path, &status) == 0) {
 		s->device = status.st_dev;
 		s->inode = status.st_ino;
 	}
+	rc = server_give_away(s, config, error);
+	if (rc < 0)
+		return rc;
 	if (listen(s->fd, 8) < 0)
 		return error_set(error, errno, "cannot listen on %s: %s", s->address.sun_path,
 				 strerror(errno));

@@ -13,11 +13,12 @@ struct vhost_socket;
  * vhost_socket_resume(): one frontend at a time, later ones wait in the backlog. */
 typedef void vhost_socket_connected(void *owner, int fd);
 
-/* Listens or starts to connect; see vhost_device_create() for what is refused. `name` is the
- * port's, for log lines, and must live as long as the socket. */
-int vhost_socket_create(struct event_base *loop, const char *name, const char *path,
-			enum vhost_role role, vhost_socket_connected *connected, void *owner,
-			struct vhost_socket **out, struct error *error);
+/* Listens or starts to connect, as the configuration says of path, role and socket; see
+ * vhost_device_create() for what is refused. `name` is the port's, for log lines, and must live as
+ * long as the socket; nothing of the configuration has to. */
+int vhost_socket_create(struct event_base *loop, const char *name,
+			const struct vhost_device_config *config, vhost_socket_connected *connected,
+			void *owner, struct vhost_socket **out, struct error *error);
 
 /* The last connection is over: waits for the next, or connects again after a pause, which grows
  * (to a second) until vhost_socket_settled() is called. */

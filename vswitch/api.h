@@ -21,9 +21,15 @@ struct vswitch;
  * and must be ours. The command `weft` finds the same place by itself. 0 or -errno. */
 int api_default_path(char path[CONFIG_SOCKET_MAX + 1], struct error *error);
 
-/* Where ports keep what the next weftd should find: "state" in the same directory, which is made.
- * The caller's to free; NULL when there is no such place. */
-char *api_state_directory(void);
+/* Where ports and translators keep what the next weftd of the same boot should find: "state" beside
+ * the API socket (its directory is made when that is the default one, `socket` ""). The caller's to
+ * free; NULL when there is no such place. */
+char *api_state_directory(const char *socket);
+
+/* Where leases are kept, which outlive the machine's run: systemd's $STATE_DIRECTORY, /var/lib/weft
+ * as root, else $XDG_STATE_HOME/weft or ~/.local/state/weft; with an API socket of its own path,
+ * "state" beside that. Made when it is missing. The caller's to free; NULL when there is none. */
+char *api_store_directory(const char *socket);
 
 /* Listens on `path` (its directory is made, 0755, if only the last part is missing); a stale socket
  * is replaced, a live one or a plain file refused. */

@@ -5,6 +5,7 @@
 #include "vswitch/api.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 
 /* Listens on a Unix socket, mode 0660, non-blocking, and puts its fd in *out. A stale socket is
  * replaced; a live one (-EADDRINUSE) or a file (-EEXIST) is refused. 0 or -errno. */
@@ -13,6 +14,15 @@ int api_path_listen(const char *path, int *out, struct error *error);
 /* Carries out one request and returns the whole answer as a new reference (NULL: no memory).
  * fd is one that came with it, or -1; it stays the caller's. */
 json_t *api_methods_call(struct vswitch *vswitch, json_t *request, int fd);
+
+/* Of api_gateway.c: methods as in the table of api_methods.c, and the lists that take filters. */
+bool api_gateway_has(const char *what);
+json_t *api_gateway_show(const struct vswitch *vswitch, const char *what, json_t *params,
+			 struct error *error);
+json_t *api_forward_add(struct vswitch *vswitch, json_t *params, int fd, struct error *error);
+json_t *api_forward_del(struct vswitch *vswitch, json_t *params, int fd, struct error *error);
+json_t *api_lease_release(struct vswitch *vswitch, json_t *params, int fd, struct error *error);
+json_t *api_sessions_flush(struct vswitch *vswitch, json_t *params, int fd, struct error *error);
 
 /* The answer to what is no request at all; `id` is borrowed and may be NULL. */
 json_t *api_methods_error(const char *text, json_t *id);

@@ -86,9 +86,11 @@ static json_t *show_some(const struct vswitch *vswitch, const struct list *list,
 
 static json_t *call_show(struct vswitch *vswitch, json_t *params, int fd, struct error *error)
 {
-	const char *what, *name = NULL;
+	const char *what = json_string_value(json_object_get(params, "what")), *name = NULL;
 	json_error_t why;
 
+	if (what != NULL && api_gateway_has(what))
+		return api_gateway_show(vswitch, what, params, error);
 	if (!READ_PARAMS(params, error, "{s:s, s?s}", "what", &what, "name", &name))
 		return NULL;
 	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
@@ -103,7 +105,7 @@ static json_t *call_show(struct vswitch *vswitch, json_t *params, int fd, struct
 	}
 	error_set(error, EINVAL,
 		  "'%.80s' cannot be shown; allowed: networks, ports, macs, drops, drop-reasons, "
-		  "workers",
+		  "workers, neighbours, routes, sessions, leases",
 		  what);
 	return NULL;
 }
@@ -242,16 +244,17 @@ static json_t *call_network_add(struct vswitch *vswitch, json_t *params, int fd,
 	const char *name, *text;
 	struct network_config network;
 	struct port_config uplink;
-	bool has_uplink;
+	bool has_uplink, good;
 	json_error_t why;
 
 	if (!READ_PARAMS(params, error, "{s:s, s:s}", "name", &name, "config", &text))
 		return NULL;
-	if (config_parse_network(name, text, &network, &uplink, &has_uplink, error) < 0 ||
-	    (has_uplink && check_number(vswitch, NULL, &uplink, error) < 0) ||
-	    vswitch_network_add(vswitch, &network, has_uplink ? &uplink : NULL, error) < 0)
+	if (config_parse_network(name, text, &network, &uplink, &has_uplink, error) < 0)
 		return NULL;
-	return json_object();
+	good = (!has_uplink || check_number(vswitch, NULL, &uplink, error) == 0) &&
+	       vswitch_network_add(vswitch, &network, has_uplink ? &uplink : NULL, error) == 0;
+	network_config_clear(&network);
+	return good ? json_object() : NULL;
 }
 
 static json_t *call_qemu_args(struct vswitch *vswitch, json_t *params, int fd, struct error *error)
@@ -291,6 +294,10 @@ static const struct method methods[] = {
 	{ "port_del", call_port_del },
 	{ "network_add", call_network_add },
 	{ "network_del", call_network_del },
+	{ "forward_add", api_forward_add },
+	{ "forward_del", api_forward_del },
+	{ "lease_release", api_lease_release },
+	{ "sessions_flush", api_sessions_flush },
 	{ "qemu_args", call_qemu_args },
 };
 

@@ -66,20 +66,76 @@ int api_default_path(char path[CONFIG_SOCKET_MAX + 1], struct error *error)
 	return 0;
 }
 
-char *api_state_directory(void)
+/* Beside a socket whose path was given: that is a weftd of its own. */
+static char *directory_beside(const char *socket)
+{
+	const char *slash = strrchr(socket, '/');
+	char *path;
+
+	if (slash == NULL)
+		return strdup("state");
+	return asprintf(&path, "%.*s/state", (int)(slash - socket), socket) < 0 ? NULL : path;
+}
+
+char *api_state_directory(const char *socket)
 {
 	char directory[CONFIG_SOCKET_MAX + 1];
 	struct error error;
 	char *path;
 
+	if (socket[0] != '\0')
+		return directory_beside(socket);
 	if (runtime_directory(directory, &error) < 0) {
-		log_warning("%s; packed rings will not outlive weftd", error.text);
+		log_warning("%s; packed rings and sessions will not outlive weftd", error.text);
 		return NULL;
 	}
 	/* If it cannot be made, whoever needs a file there says so. */
 	if (mkdir(directory, 0755) < 0 && errno != EEXIST)
 		log_debug("%s: cannot make it: %s", directory, strerror(errno));
 	return asprintf(&path, "%s/state", directory) < 0 ? NULL : path;
+}
+
+/* Where a user's programs keep what outlives the session (XDG base directories). */
+static char *user_store(void)
+{
+	const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+	char *path = NULL;
+	int n = -1;
+
+	if (state != NULL && state[0] == '/')
+		n = asprintf(&path, "%s/weft", state);
+	else if (home != NULL && home[0] == '/')
+		n = asprintf(&path, "%s/.local/state/weft", home);
+	return n < 0 ? NULL : path;
+}
+
+/* Makes a directory with what is missing above it. */
+static void make_path(char *path)
+{
+	for (char *slash = strchr(path + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+		*slash = '\0';
+		mkdir(path, 0755);
+		*slash = '/';
+	}
+	/* If it cannot be made, whoever needs a file there says so. */
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		log_debug("%s: cannot make it: %s", path, strerror(errno));
+}
+
+char *api_store_directory(const char *socket)
+{
+	const char *given = getenv("STATE_DIRECTORY"); /* systemd.exec(5) */
+	char *path;
+
+	if (socket[0] != '\0')
+		path = directory_beside(socket);
+	else if (given != NULL && given[0] == '/')
+		path = strndup(given, strcspn(given, ":"));
+	else
+		path = geteuid() == 0 ? strdup("/var/lib/weft") : user_store();
+	if (path != NULL)
+		make_path(path);
+	return path;
 }
 
 /* Makes the last directory of the path, if only that is missing. */

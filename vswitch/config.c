@@ -3,6 +3,7 @@
 #include "vswitch/config.h"
 
 #include "vswitch/config_internal.h"
+#include "vswitch/gateway_config.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,6 +25,8 @@ void config_init(struct config *config)
 
 void config_clear(struct config *config)
 {
+	for (uint32_t i = 0; i < config->network_count; i++)
+		network_config_clear(&config->networks[i]);
 	free(config->networks);
 	free(config->ports);
 	config_init(config);
@@ -175,6 +178,7 @@ int config_copy(struct config *to, const struct config *from)
 {
 	*to = *from;
 	to->networks = NULL;
+	to->network_count = 0;
 	to->ports = NULL;
 	if (copy_rows(&to->networks, from->networks, from->network_count, sizeof(*from->networks)) <
 		0 ||
@@ -182,7 +186,21 @@ int config_copy(struct config *to, const struct config *from)
 		config_clear(to);
 		return -ENOMEM;
 	}
+	for (; to->network_count < from->network_count; to->network_count++)
+		gateway_config_ref(to->networks[to->network_count].gateway);
 	return 0;
+}
+
+void network_config_copy(struct network_config *to, const struct network_config *from)
+{
+	*to = *from;
+	gateway_config_ref(to->gateway);
+}
+
+void network_config_clear(struct network_config *network)
+{
+	gateway_config_unref(network->gateway);
+	network->gateway = NULL;
 }
 
 const struct network_config *config_find_network(const struct config *config, const char *name)
@@ -205,14 +223,16 @@ bool network_config_equal(const struct network_config *a, const struct network_c
 {
 	return strcmp(a->name, b->name) == 0 && a->mode == b->mode &&
 	       a->transparent == b->transparent && a->mac_limit == b->mac_limit &&
-	       a->mac_quota == b->mac_quota && a->mac_age == b->mac_age;
+	       a->mac_quota == b->mac_quota && a->mac_age == b->mac_age &&
+	       gateway_config_equal(a->gateway, b->gateway);
 }
 
 bool port_config_equal(const struct port_config *a, const struct port_config *b)
 {
 	/* Readers fill zeroed structs and pad texts with NUL, so bytes can be compared. */
 	return strcmp(a->name, b->name) == 0 && strcmp(a->network, b->network) == 0 &&
-	       a->type == b->type && a->isolated == b->isolated && a->uplink == b->uplink &&
+	       a->type == b->type && a->isolated == b->isolated &&
+	       a->antispoof_off == b->antispoof_off && a->uplink == b->uplink &&
 	       a->has_mac == b->has_mac &&
 	       memcmp(a->mac.bytes, b->mac.bytes, sizeof(a->mac.bytes)) == 0 &&
 	       a->vlan.mode == b->vlan.mode && a->vlan.access == b->vlan.access &&

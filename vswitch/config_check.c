@@ -1,7 +1,8 @@
 /* Checks between the parts of a configuration: what each part says may be right, and still not go
  * together (config.h). Works on sorted lists, so that thousands of ports cost no square of them.
  * Control thread, weftd --check, fuzzer. */
-#include "vswitch/config.h"
+#include "vswitch/config_internal.h"
+#include "vswitch/gateway_config.h"
 #include "vswitch/port.h"
 
 #include <errno.h>
@@ -18,6 +19,7 @@ struct claim {
 	const char *key;
 	unsigned line;
 	bool of_network; /* an uplink is part of its network */
+	bool of_gateway;
 	char mac[MAC_TEXT_LENGTH];
 };
 
@@ -39,8 +41,8 @@ static int compare_claims(const void *a, const void *b)
 	return order;
 }
 
-static void report(const char *file, unsigned line, const char *what, const char *owner,
-		   const char *key, const char *text, struct error *all)
+void config_check_report(const char *file, unsigned line, const char *what, const char *owner,
+			 const char *key, const char *text, struct error *all)
 {
 	struct error one;
 	char way[96];
@@ -106,6 +108,36 @@ static void claim_port(struct claims *claims, const struct port_config *port)
 	}
 }
 
+static void claim_gateway_mac(struct claims *claims, const struct network_config *network,
+			      const char *key, unsigned line, struct mac mac)
+{
+	struct claim *claim = &claims->rows[claims->count++];
+
+	*claim = (struct claim){
+		.kind = "MAC address",
+		.text = "",
+		.owner = network->name,
+		.key = key,
+		.line = line != 0 ? line : network->line,
+		.of_network = true,
+		.of_gateway = true,
+	};
+	mac_to_text(mac, claim->mac);
+}
+
+/* A gateway's legs are hosts among those of its links. */
+static void claim_gateway(struct claims *claims, const struct network_config *network)
+{
+	const struct gateway_config *gateway = network->gateway;
+
+	if (gateway == NULL)
+		return;
+	claim_gateway_mac(claims, network, "mac", gateway->lines.mac, gateway->mac);
+	if (gateway->uplink.has_mac)
+		claim_gateway_mac(claims, network, "uplink.mac", gateway->lines.uplink,
+				  gateway->uplink.mac);
+}
+
 static void check_claims(const char *file, struct claims *claims, struct error *all)
 {
 	order_claims(claims, file);
@@ -125,10 +157,10 @@ static void check_claims(const char *file, struct claims *claims, struct error *
 			snprintf(words, sizeof(words), "the name is given twice; the first is%s",
 				 line[0] != '\0' ? line : " there already");
 		else
-			snprintf(words, sizeof(words),
-				 "%s %.200s is used twice; port '%s'%s has it", b->kind, text,
+			snprintf(words, sizeof(words), "%s %.200s is used twice; %s '%s'%s has it",
+				 b->kind, text, a->of_gateway ? "the gateway of network" : "port",
 				 a->owner, line);
-		report(file, b->line, what, b->owner, b->key, words, all);
+		config_check_report(file, b->line, what, b->owner, b->key, words, all);
 	}
 }
 
@@ -150,11 +182,11 @@ static void check_port_network(const char *file, const struct network_config *co
 	if (found == NULL) {
 		snprintf(words, sizeof(words),
 			 "there is no network '%s'; allowed: one of 'networks'", port->network);
-		report(file, port->line, port->uplink ? "networks" : "ports", port->name, "network",
-		       words, all);
-	} else if (port->uplink && (*found)->mode == CONFIG_MODE_ISOLATED) {
-		report(file, port->line, "networks", port->network, "uplink",
-		       "an isolated network has no uplink; allowed: none", all);
+		config_check_report(file, port->line, port->uplink ? "networks" : "ports",
+				    port->name, "network", words, all);
+	} else if (port->uplink && !config_modes[(*found)->mode].may_have_uplink) {
+		config_check_report(file, port->line, "networks", port->network, "uplink",
+				    "an isolated network has no uplink; allowed: none", all);
 	}
 }
 
@@ -173,6 +205,7 @@ static void claim_networks(struct claims *claims, const struct config *config,
 			.line = network->line,
 			.of_network = true,
 		};
+		claim_gateway(claims, network);
 	}
 }
 
@@ -190,9 +223,9 @@ int config_check(const char *file, const struct config *config, struct error *er
 				 file != NULL ? file : "", file != NULL ? ": " : "",
 				 CONFIG_PORTS_MAX);
 	sorted = calloc(config->network_count + 1, sizeof(const struct network_config *));
-	claims.rows =
-	    calloc((size_t)config->port_count * claims_per_port() + config->network_count + 1,
-		   sizeof(*claims.rows));
+	claims.rows = calloc((size_t)config->port_count * claims_per_port() +
+				 (size_t)config->network_count * 3 + 1,
+			     sizeof(*claims.rows));
 	if (sorted == NULL || claims.rows == NULL) {
 		rc = error_set(error, ENOMEM, "out of memory");
 		goto out;
@@ -204,6 +237,10 @@ int config_check(const char *file, const struct config *config, struct error *er
 		check_port_network(file, sorted, config->network_count, &config->ports[i], &all);
 	}
 	check_claims(file, &claims, &all);
+	if (config_check_gateways(file, config, sorted, &all) < 0) {
+		rc = error_set(error, ENOMEM, "out of memory");
+		goto out;
+	}
 	if (all.text[0] != '\0') {
 		rc = -EINVAL;
 		if (error != NULL)

@@ -3,6 +3,7 @@
 #include "vswitch/config_diff.h"
 
 #include "vswitch/config_internal.h"
+#include "vswitch/gateway_config.h"
 #include "vswitch/port.h"
 
 #include <errno.h>
@@ -21,6 +22,11 @@ static void add_key(struct config_change *change, const char *key)
 		change->keys[change->key_count++] = key;
 }
 
+static void add_gateway_key(void *context, const char *key)
+{
+	add_key(context, key);
+}
+
 static void find_network_keys(struct config_change *change)
 {
 	const struct network_config *a = change->old_network, *b = change->new_network;
@@ -35,6 +41,7 @@ static void find_network_keys(struct config_change *change)
 		add_key(change, "macs.quota");
 	if (a->mac_age != b->mac_age)
 		add_key(change, "macs.age");
+	gateway_config_compare(a->gateway, b->gateway, add_gateway_key, change);
 }
 
 static void compare_by_table(struct config_change *change, const struct config_key *keys)
@@ -50,8 +57,7 @@ static void find_port_keys(struct config_change *change)
 {
 	const struct port_config *a = change->old_port, *b = change->new_port;
 
-	if (strcmp(a->network, b->network) != 0)
-		add_key(change, "network");
+	compare_by_table(change, config_guest_port_keys);
 	if (a->type == b->type)
 		compare_by_table(change, b->type->keys);
 	compare_by_table(change, config_port_keys);

@@ -115,12 +115,26 @@ static int read_mac(const char *file, const struct config_node *value, void *out
 	return 0;
 }
 
+static int read_antispoof(const char *file, const struct config_node *value, void *out,
+			  struct error *error)
+{
+	struct port_config *port = out;
+	bool on;
+	int rc = config_node_bool(file, value, &on, error);
+
+	if (rc == 0)
+		port->antispoof_off = !on;
+	return rc;
+}
+
 #define FIELD(member)                                                                              \
 	.offset = offsetof(struct port_config, member),                                            \
 	.size = sizeof(((struct port_config *)0)->member)
 
-static const struct config_key port_network_keys[] = {
+const struct config_key config_guest_port_keys[] = {
 	{ "network", read_network_name, true, "the network it is in", FIELD(network) },
+	{ "antispoof", read_antispoof, false, "false: the guest may send from any address",
+	  FIELD(antispoof_off) },
 	{ NULL },
 };
 
@@ -177,9 +191,10 @@ static int find_type(const char *file, const struct config_node *node, const cha
 	return 0;
 }
 
-/* The port's name and line are set; `uplink` ones have no key for the network. */
-static int read_port(const char *file, const struct config_node *node, struct port_config *port,
-		     struct error *error)
+/* The port's name and line are set; `first` and `last` are the keys beside those of its type. */
+static int read_port(const char *file, const struct config_node *node,
+		     const struct config_key *first, const struct config_key *last,
+		     struct port_config *port, struct error *error)
 {
 	const struct config_key *tables[3];
 	uint32_t table_count = 0;
@@ -195,10 +210,11 @@ static int read_port(const char *file, const struct config_node *node, struct po
 		return rc;
 	if (port->type->defaults != NULL)
 		port->type->defaults(port);
-	if (!port->uplink)
-		tables[table_count++] = port_network_keys;
+	if (first != NULL)
+		tables[table_count++] = first;
 	tables[table_count++] = port->type->keys;
-	tables[table_count++] = config_port_keys;
+	if (last != NULL)
+		tables[table_count++] = last;
 	rc = config_node_read(file, node, what, tables, table_count, port, error);
 	if (rc < 0)
 		return rc;
@@ -225,16 +241,17 @@ int config_read_port(const char *file, const struct config_node *node, const cha
 				    suffix);
 	memcpy(port->name, name, length);
 	port->line = node->line;
-	return read_port(file, node, port, error);
+	return read_port(file, node, config_guest_port_keys, config_port_keys, port, error);
 }
 
 int config_read_uplink(const char *file, const struct config_node *node,
-		       const struct network_config *network, struct port_config *uplink,
-		       struct error *error)
+		       const struct network_config *network, const struct config_key *keys,
+		       struct port_config *uplink, struct error *error)
 {
+	const struct mode_row *mode = &config_modes[network->mode];
 	int n;
 
-	if (network->mode == CONFIG_MODE_ISOLATED)
+	if (!mode->may_have_uplink)
 		return config_error(file, node, error,
 				    "an isolated network has no uplink; allowed: none");
 	memset(uplink, 0, sizeof(*uplink));
@@ -248,5 +265,7 @@ int config_read_uplink(const char *file, const struct config_node *node,
 	memcpy(uplink->network, network->name, sizeof(uplink->network));
 	uplink->uplink = true;
 	uplink->line = node->line;
-	return read_port(file, node, uplink, error);
+	/* A leg's `mac` and `mtu` go before those of the type. */
+	return mode->uplink_in_segment ? read_port(file, node, NULL, keys, uplink, error)
+				       : read_port(file, node, keys, NULL, uplink, error);
 }

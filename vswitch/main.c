@@ -5,6 +5,8 @@
 #include "base/log.h"
 #include "vswitch/api.h"
 #include "vswitch/config.h"
+#include "vswitch/gateway.h"
+#include "vswitch/port_interface.h"
 #include "vswitch/switch.h"
 
 #include <errno.h>
@@ -51,6 +53,24 @@ static const char usage_text[] =
     "Signals: SIGTERM and SIGINT stop it cleanly, SIGHUP applies the configuration file again.\n"
     "Exit status: 0 done, 1 refused or failed, 2 wrong usage.\n";
 
+/* Interfaces are the one thing a configuration needs of the machine it is for. */
+static int check_interfaces(const char *file, const struct config *config)
+{
+	int status = EXIT_DONE;
+
+	for (uint32_t i = 0; i < config->port_count; i++) {
+		const struct port_config *port = &config->ports[i];
+		struct error error;
+
+		if (port->type != &port_interface || port_interface_check(port, &error) == 0)
+			continue;
+		config_error_place(file, port, &error);
+		fprintf(stderr, "%s\n", error.text);
+		status = EXIT_REFUSED;
+	}
+	return status;
+}
+
 static int check_files(char **files)
 {
 	int status = EXIT_DONE;
@@ -68,8 +88,11 @@ static int check_files(char **files)
 			status = EXIT_REFUSED;
 			continue;
 		}
+		if (check_interfaces(*files, &config) == EXIT_DONE)
+			printf("%s: ok\n", *files);
+		else
+			status = EXIT_REFUSED;
 		config_clear(&config);
-		printf("%s: ok\n", *files);
 	}
 	return status;
 }
@@ -156,6 +179,17 @@ static int add_signals(struct daemon *daemon)
 	return 0;
 }
 
+static void open_store(struct daemon *daemon, const struct config *config)
+{
+	char *directory = api_store_directory(config->api_socket);
+
+	if (directory == NULL)
+		log_warning("there is no directory for leases; they will not outlive weftd");
+	else
+		gateways_open_store(daemon->vswitch, directory);
+	free(directory);
+}
+
 static int daemon_open(struct daemon *daemon, const struct config *config, struct error *error)
 {
 	int result;
@@ -169,7 +203,7 @@ static int daemon_open(struct daemon *daemon, const struct config *config, struc
 			error_prefix(error, "%s:%u: ", daemon->config_file, config->workers_line);
 		return result;
 	}
-	daemon->vswitch->state_directory = api_state_directory();
+	daemon->vswitch->state_directory = api_state_directory(config->api_socket);
 	/* The API first: a second weftd is refused before it touches a port of the first. */
 	if (config->api_socket[0] != '\0') {
 		memcpy(daemon->socket, config->api_socket, sizeof(daemon->socket));
@@ -182,6 +216,7 @@ static int daemon_open(struct daemon *daemon, const struct config *config, struc
 	if (result != 0)
 		return result;
 	memcpy(daemon->vswitch->config.api_socket, config->api_socket, sizeof(config->api_socket));
+	open_store(daemon, config);
 	return vswitch_apply(daemon->vswitch, daemon->config_file, config, error);
 }
 

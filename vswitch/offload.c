@@ -7,9 +7,8 @@
 uint32_t offload_needs(const struct frame *frame)
 {
 	static const uint8_t of_gso[] = {
-		[FRAME_GSO_TCP4] = OFFLOAD_TSO4,
-		[FRAME_GSO_UDP4_FRAGMENT] = OFFLOAD_UFO,
-		[FRAME_GSO_TCP6] = OFFLOAD_TSO6,
+		[FRAME_GSO_TCP4] = OFFLOAD_TSO4,	 [FRAME_GSO_FRAGMENT] = OFFLOAD_NOBODY,
+		[FRAME_GSO_UDP4_FRAGMENT] = OFFLOAD_UFO, [FRAME_GSO_TCP6] = OFFLOAD_TSO6,
 		[FRAME_GSO_UDP] = OFFLOAD_USO4,
 	};
 	uint32_t needs = 0;

@@ -15,4 +15,10 @@ void port_tap_defaults(struct port_config *config);
 extern const struct config_key port_pcap_keys[];
 void port_pcap_defaults(struct port_config *config);
 
+extern const struct config_key port_user_keys[];
+void port_user_defaults(struct port_config *config);
+
+extern const struct config_key port_interface_keys[];
+void port_interface_defaults(struct port_config *config);
+
 #endif

@@ -1,28 +1,20 @@
 /* The stages between receive and send, each over the whole burst (pipeline.h). Worker thread. */
 #include "vswitch/pipeline.h"
 
+#include "route/guard.h"
+#include "vswitch/port_gateway.h"
+
 static struct port_counters *counters_of(const struct worker_context *context,
 					 const struct port_view *view)
 {
 	return &view->port->counters[context->worker->id];
 }
 
-static void batch_add(struct worker_context *context, uint16_t port, struct frame *frame)
+/* Members that are down are no members (as in IEEE 802.1D), so they count nothing. */
+void pipeline_flood(struct worker_context *context, const struct port_view *from,
+		    const struct bridge *bridge, const struct bridge_member *member,
+		    struct frame *frame)
 {
-	struct transmit_batch *batch = context->batches[port];
-
-	if (batch->count == 0)
-		context->touched[context->touched_count++] = port;
-	batch->frames[batch->count++] = frame;
-}
-
-/* A copy for each member that may have it and has a peer. Members that are down are no members (as
- * in IEEE 802.1D), so they count nothing; a frame that reaches nobody is dropped once, where it
- * came from. */
-static void batch_flood(struct worker_context *context, const struct port_view *from,
-			struct frame *frame)
-{
-	const struct bridge *bridge = from->bridge;
 	bool sent = false;
 
 	for (uint32_t i = 0; i < bridge->member_count; i++) {
@@ -30,9 +22,9 @@ static void batch_flood(struct worker_context *context, const struct port_view *
 
 		if (!atomic_load_explicit(&context->snapshot->ports[to->port].port->link,
 					  memory_order_relaxed) ||
-		    !bridge_floods_to(from->member, to, frame))
+		    !bridge_floods_to(bridge, member, to, frame))
 			continue;
-		batch_add(context, to->port, frame);
+		pipeline_add(context, to->port, frame);
 		sent = true;
 	}
 	if (!sent)
@@ -45,8 +37,9 @@ static void batches_flush(struct worker_context *context)
 		uint16_t port = context->touched[i];
 		struct transmit_batch *batch = context->batches[port];
 
-		transmit_batch(context, &context->snapshot->ports[port], batch->frames,
-			       batch->count);
+		if (batch->count > 0)
+			transmit_batch(context, &context->snapshot->ports[port], batch->frames,
+				       batch->count);
 		batch->count = 0;
 	}
 	context->touched_count = 0;
@@ -65,10 +58,10 @@ static void burst_distribute(struct worker_context *context, const struct port_v
 
 		switch (verdicts[i].action) {
 		case BRIDGE_UNICAST:
-			batch_add(context, verdicts[i].port, frame);
+			pipeline_add(context, verdicts[i].port, frame);
 			break;
 		case BRIDGE_FLOOD:
-			batch_flood(context, from, frame);
+			pipeline_flood(context, from, from->bridge, from->member, frame);
 			break;
 		default:
 			counter_drop(counters_of(context, from), verdicts[i].reason, 1);
@@ -77,16 +70,75 @@ static void burst_distribute(struct worker_context *context, const struct port_v
 	}
 }
 
+/* Takes out of the burst what its sender may not send, and for control what may be. */
+static void burst_guard(struct worker_context *context, const struct port_view *from,
+			const struct guard *guard, struct burst *burst)
+{
+	uint32_t kept = 0;
+
+	context->asked_count = 0;
+	for (uint32_t i = 0; i < burst->count; i++) {
+		struct frame *frame = &burst->frames[i];
+		enum drop_reason reason;
+
+		switch (guard_check(guard, frame, &reason)) {
+		case GUARD_PASS:
+			if (kept != i)
+				burst->frames[kept] = *frame;
+			kept++;
+			break;
+		case GUARD_ASK:
+			context->asked[context->asked_count++] = *frame;
+			break;
+		case GUARD_DROP:
+			counter_drop(counters_of(context, from), reason, 1);
+			break;
+		}
+	}
+	burst->count = kept;
+}
+
+/* What the guard was not sure of. */
+static void asked_distribute(struct worker_context *context, const struct port_view *from)
+{
+	uint16_t gateway = from->bridge->gateway_port;
+
+	for (uint32_t i = 0; i < context->asked_count; i++) {
+		struct frame *frame = &context->asked[i];
+
+		if (gateway == MAC_TABLE_NO_PORT || frame->tagged) {
+			counter_drop(counters_of(context, from), DROP_SPOOFED_ADDRESS, 1);
+			continue;
+		}
+		frame->punt = GATEWAY_PUNT_UNBOUND;
+		pipeline_add(context, gateway, frame);
+	}
+	context->asked_count = 0;
+}
+
 void pipeline_run(struct worker_context *context, const struct port_view *from, struct burst *burst)
 {
+	const struct guard *guard;
+	uint16_t gateway;
+
 	if (burst->count == 0)
 		return;
 	if (from->bridge == NULL) {
 		counter_drop(counters_of(context, from), DROP_NO_NETWORK, burst->count);
 		return;
 	}
+	/* acquire: pairs with the release in binding_publish(). */
+	guard = atomic_load_explicit(&from->port->guard, memory_order_acquire);
+	if (guard != NULL) {
+		burst_guard(context, from, guard, burst);
+		asked_distribute(context, from);
+	}
 	burst_distribute(context, from, burst);
 	pipeline_stage_end(context, WORKER_BRIDGE);
+	gateway = from->bridge->gateway_port;
+	if (gateway != MAC_TABLE_NO_PORT && context->batches[gateway]->count > 0)
+		gateway_stage(context, from, context->snapshot->ports[gateway].leg);
+	pipeline_stage_end(context, WORKER_GATEWAY);
 	batches_flush(context);
 	pipeline_stage_end(context, WORKER_TRANSMIT);
 }

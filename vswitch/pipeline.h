@@ -22,7 +22,8 @@ struct worker_context {
 	struct worker_plan *plan;
 	struct burst *in;   /* what arrived */
 	struct burst *edge; /* what edges made of it */
-	uint32_t now;	    /* seconds, once a loop */
+	uint32_t now;	    /* seconds, of clock_seconds() */
+	uint32_t boottime;  /* seconds of CLOCK_BOOTTIME, what sessions are timed by */
 	/* Measuring stages, see pipeline_measure(). */
 	bool measuring;	      /* this burst */
 	uint32_t unmeasured;  /* bursts still to come before the next one measured */
@@ -33,6 +34,9 @@ struct worker_context {
 	struct transmit_batch *batches[CONFIG_PORTS_MAX];
 	uint32_t touched_count;
 	uint16_t touched[CONFIG_PORTS_MAX]; /* ports with frames in their batch */
+	/* Frames of addresses that control must decide about, taken out of the burst. */
+	uint32_t asked_count;
+	struct frame asked[BURST_FRAMES];
 };
 
 /* Around a burst: pipeline_measure() before receive(), pipeline_stage_end() as each stage ends,
@@ -80,6 +84,28 @@ static inline void pipeline_measured(struct worker_context *context, uint32_t fr
  * no frame is referenced any more. */
 void pipeline_run(struct worker_context *context, const struct port_view *from,
 		  struct burst *burst);
+
+/* Puts a frame into the batch of the port it goes to; each frame at most once for each port. */
+static inline void pipeline_add(struct worker_context *context, uint16_t port, struct frame *frame)
+{
+	struct transmit_batch *batch = context->batches[port];
+
+	if (batch->count == 0)
+		context->touched[context->touched_count++] = port;
+	batch->frames[batch->count++] = frame;
+}
+
+/* A copy for each member of a segment that may have it; nobody may: counted at the port of `from`.
+ */
+void pipeline_flood(struct worker_context *context, const struct port_view *from,
+		    const struct bridge *bridge, const struct bridge_member *member,
+		    struct frame *frame);
+
+/* The gateway's share of what the bridge has put in the batch of its leg (gateway_stage.c): what
+ * can be forwarded leaves it for the batches of other ports, the rest stays, for control.
+ * `from` is where the frames came in. */
+void gateway_stage(struct worker_context *context, const struct port_view *from,
+		   const struct leg_view *leg);
 
 /* Sends a batch out of one port: picks queues, makes each frame fit what the port takes (offloads,
  * tag), counts what is dropped. frames[] may be overwritten. */

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "vswitch/gateway.h"
 #include "vswitch/switch.h"
 #include "vswitch/worker.h"
 
@@ -160,6 +161,7 @@ void port_set_link(struct port *port, bool up)
 		return;
 	atomic_store_explicit(&port->link, up, memory_order_relaxed);
 	log_info("port %s: link %s", port->name, up ? "up" : "down");
+	gateways_link_changed(port->vswitch, port);
 	if (up)
 		return;
 	network = vswitch_find_network(port->vswitch, port->config.network);

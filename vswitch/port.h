@@ -19,7 +19,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct binding;
 struct event_base;
+struct guard;
 struct port;
 struct vswitch;
 
@@ -69,6 +71,9 @@ struct port {
 	_Atomic uint32_t announcing;
 	const char *fault; /* why the port is down; NULL or "" when it is well. Control. */
 	struct port_counters *counters; /* [workers] */
+	/* What its guest may send; NULL: anything. Control: release; workers: acquire. */
+	_Atomic(const struct guard *) guard;
+	struct binding *binding; /* what control knows of its guest (gateway_guard.c) */
 };
 
 struct port_type {
@@ -103,7 +108,8 @@ struct port_type {
 	void (*check_faults)(struct port *port);
 };
 
-extern const struct port_type port_vhost_user, port_tap, port_pcap, port_null;
+extern const struct port_type port_vhost_user, port_tap, port_interface, port_user, port_pcap,
+    port_null;
 
 /* All types, NULL at the end. */
 extern const struct port_type *const port_types[];

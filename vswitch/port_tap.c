@@ -3,16 +3,20 @@
  * and a send queue. Frames carry the virtio-net header (IFF_VNET_HDR), so offloads pass both ways.
  *
  * Control opens, closes and shows; workers read and write. A worker that finds the interface gone
- * says so once through an eventfd, and control stops the queues. */
+ * says so once through an eventfd, and control stops the queues; one that was made here is made
+ * again after a second, as often as it takes. As an uplink the host's side is set up too
+ * (tap_uplink.h). */
 #include "vswitch/port.h"
 
 #include "base/log.h"
 #include "vswitch/options.h"
 #include "vswitch/tap_device.h"
+#include "vswitch/tap_uplink.h"
 
 #include <errno.h>
 #include <event2/event.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -25,11 +29,67 @@ struct tap {
 	struct tap_device device;
 	int gone_fd; /* eventfd: a worker found the interface gone */
 	struct event *gone_event;
+	struct event *retry_timer; /* control: to make it again */
+	struct tap_uplink *uplink; /* control: what the host's side was made; NULL: left alone */
+	char fault[ERROR_TEXT_MAX];
 	_Atomic bool gone; /* workers set (relaxed); they leave the files alone from then on */
 	uint8_t *linear;   /* FRAME_LENGTH_MAX bytes a send queue, for frames of too many pieces */
 };
 
+static const struct tap_uplink no_uplink;
+
+static bool is_gone(const struct tap *tap)
+{
+	return atomic_load_explicit(&tap->gone, memory_order_relaxed);
+}
+
 static void stop_queues(struct port *port);
+static void start_queues(struct port *port);
+
+static void retry_later(struct tap *tap)
+{
+	static const struct timeval second = { .tv_sec = 1 };
+
+	event_add(tap->retry_timer, &second);
+}
+
+static void set_fault(struct port *port, const char *reason)
+{
+	struct tap *tap = port->private;
+
+	if (strcmp(tap->fault, reason) != 0)
+		log_warning("port %s: %s", port->name, reason);
+	snprintf(tap->fault, sizeof(tap->fault), "%s", reason);
+	port->fault = tap->fault;
+}
+
+/* Control: makes the interface again. */
+static void on_retry(evutil_socket_t fd, short what, void *context)
+{
+	struct port *port = context;
+	struct tap *tap = port->private;
+	struct error error;
+
+	if (tap_device_open(&port->config.options.tap, &tap->device, &error) != 0) {
+		set_fault(port, error.text);
+		retry_later(tap);
+		return;
+	}
+	if (tap->uplink &&
+	    tap_uplink_change(tap->device.name, &no_uplink, tap->uplink, &error) != 0) {
+		tap_device_close(&tap->device);
+		set_fault(port, error.text);
+		retry_later(tap);
+		return;
+	}
+	/* relaxed: no worker is in the queues. */
+	atomic_store_explicit(&tap->gone, false, memory_order_relaxed);
+	log_info("port %s: interface %s is back", port->name, tap->device.name);
+	tap->fault[0] = '\0';
+	port->fault = NULL;
+	port_set_link(port, true);
+	start_queues(port);
+}
 
 /* Control: a worker has met the end of the interface. */
 static void on_gone(evutil_socket_t fd, short what, void *context)
@@ -40,20 +100,26 @@ static void on_gone(evutil_socket_t fd, short what, void *context)
 
 	if (read(fd, &count, sizeof(count)) != sizeof(count))
 		return;
-	log_warning("port %s: interface %s is gone", port->name, tap->device.name);
-	port->fault = "interface gone";
 	stop_queues(port);
+	set_fault(port, "interface gone");
 	port_set_link(port, false);
+	if (tap->device.given || port->config.options.tap.existing)
+		return; /* whoever made it may make another, and say so */
+	tap_device_close(&tap->device);
+	retry_later(tap);
 }
 
 static void tap_free(struct tap *tap)
 {
+	if (tap->retry_timer)
+		event_free(tap->retry_timer);
 	if (tap->gone_event)
 		event_free(tap->gone_event);
 	if (tap->gone_fd >= 0)
 		close(tap->gone_fd);
 	tap_device_close(&tap->device);
 	free(tap->linear);
+	free(tap->uplink);
 	free(tap);
 }
 
@@ -65,6 +131,7 @@ static void tap_close(struct port *port)
 		return;
 	stop_queues(port);
 	port_set_link(port, false);
+	tap_uplink_withdraw(port);
 	tap_free(tap);
 	port->private = NULL;
 }
@@ -78,6 +145,58 @@ static void stop_queues(struct port *port)
 	port_grace_period(port);
 }
 
+static void start_queues(struct port *port)
+{
+	struct tap *tap = port->private;
+
+	for (uint16_t i = 0; i < tap->device.queues; i++) {
+		int fd = tap->device.fds[i];
+
+		port->receive_queues[i].handle = port->send_queues[i].handle = tap;
+		port->receive_queues[i].fd = port->send_queues[i].fd = fd;
+		port_queue_start(&port->send_queues[i], -1);
+		port_queue_start(&port->receive_queues[i], fd);
+	}
+}
+
+int tap_uplink_configure(struct port *port, const struct tap_uplink *uplink, struct error *error)
+{
+	struct tap *tap = port->private;
+	struct tap_uplink *copy;
+	int rc;
+
+	if (tap->device.given)
+		return error_set(error, EINVAL,
+				 "a tap given as an open file: its other side is for the giver to "
+				 "set up");
+	if (uplink->host_count > TAP_UPLINK_HOSTS || uplink->route_count > TAP_UPLINK_ROUTES)
+		return error_set(error, EINVAL, "too many addresses or routes; allowed: %u and %u",
+				 TAP_UPLINK_HOSTS, TAP_UPLINK_ROUTES);
+	copy = malloc(sizeof(*copy));
+	if (!copy)
+		return error_set(error, ENOMEM, "out of memory");
+	*copy = *uplink;
+	/* While it is gone there is nothing to do; on_retry() will. */
+	rc = is_gone(tap) ? 0
+			  : tap_uplink_change(tap->device.name,
+					      tap->uplink ? tap->uplink : &no_uplink, copy, error);
+	free(tap->uplink);
+	tap->uplink = rc == 0 ? copy : NULL;
+	if (rc != 0)
+		free(copy);
+	return rc;
+}
+
+void tap_uplink_withdraw(struct port *port)
+{
+	struct tap *tap = port->private;
+
+	if (tap->uplink && !is_gone(tap))
+		tap_uplink_change(tap->device.name, tap->uplink, &no_uplink, NULL);
+	free(tap->uplink);
+	tap->uplink = NULL;
+}
+
 static int watch_for_end(struct port *port, struct event_base *loop, struct tap *tap,
 			 struct error *error)
 {
@@ -85,7 +204,8 @@ static int watch_for_end(struct port *port, struct event_base *loop, struct tap 
 	if (tap->gone_fd < 0)
 		return error_set(error, errno, "no eventfd: %s", strerror(errno));
 	tap->gone_event = event_new(loop, tap->gone_fd, EV_READ | EV_PERSIST, on_gone, port);
-	if (!tap->gone_event || event_add(tap->gone_event, NULL) != 0)
+	tap->retry_timer = evtimer_new(loop, on_retry, port);
+	if (!tap->gone_event || !tap->retry_timer || event_add(tap->gone_event, NULL) != 0)
 		return error_set(error, ENOMEM, "out of memory");
 	return 0;
 }
@@ -115,14 +235,7 @@ static int tap_open(struct port *port, struct event_base *loop, struct error *er
 	port->private = tap;
 	port->fault = NULL;
 	port_set_link(port, true);
-	for (uint16_t i = 0; i < queues; i++) {
-		int fd = tap->device.fds[i];
-
-		port->receive_queues[i].handle = port->send_queues[i].handle = tap;
-		port->receive_queues[i].fd = port->send_queues[i].fd = fd;
-		port_queue_start(&port->send_queues[i], -1);
-		port_queue_start(&port->receive_queues[i], fd);
-	}
+	start_queues(port);
 	return 0;
 fail:
 	tap_free(tap);
@@ -138,11 +251,6 @@ static void report_gone(struct tap *tap)
 		return;
 	while (write(tap->gone_fd, &one, sizeof(one)) < 0 && errno == EINTR)
 		;
-}
-
-static bool is_gone(const struct tap *tap)
-{
-	return atomic_load_explicit(&tap->gone, memory_order_relaxed);
 }
 
 /* Makes a frame of `length` bytes that were read to its place in the burst, or drops it. */

@@ -4,7 +4,7 @@
 #include <string.h>
 
 const struct port_type *const port_types[] = {
-	&port_vhost_user, &port_tap, &port_pcap, &port_null, NULL,
+	&port_vhost_user, &port_tap, &port_interface, &port_user, &port_pcap, &port_null, NULL,
 };
 
 const struct port_type *port_type_find(const char *name)

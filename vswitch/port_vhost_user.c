@@ -8,6 +8,8 @@
 #include "vswitch/options.h"
 
 #include <errno.h>
+#include <grp.h>
+#include <stdlib.h>
 
 static struct port_queue *queue_of(struct port *port, const struct virtqueue *vq)
 {
@@ -60,6 +62,34 @@ static void on_announce(void *owner, struct mac mac)
 	port_announce(owner, mac);
 }
 
+/* A group by its name, or by its number. */
+static int find_group(const struct vhost_user_options *options, struct vhost_device_config *config,
+		      struct error *error)
+{
+	const struct group *group;
+	char *end;
+	unsigned long number;
+
+	if (options->group[0] == '\0')
+		return 0;
+	config->has_socket_group = true;
+	group = getgrnam(options->group);
+	if (group != NULL) {
+		config->socket_group = group->gr_gid;
+		return 0;
+	}
+	errno = 0;
+	number = strtoul(options->group, &end, 10);
+	if (options->group[0] < '0' || options->group[0] > '9' || *end != '\0' || errno != 0 ||
+	    number >= UINT32_MAX)
+		return error_set(error, ENOENT,
+				 "there is no group '%s'; allowed: one of this machine, or a "
+				 "number",
+				 options->group);
+	config->socket_group = (gid_t)number;
+	return 0;
+}
+
 static int vhost_user_open(struct port *port, struct event_base *loop, struct error *error)
 {
 	static const struct vhost_device_callbacks callbacks = {
@@ -74,13 +104,17 @@ static int vhost_user_open(struct port *port, struct event_base *loop, struct er
 		.name = port->name,
 		.path = options->path,
 		.role = options->role,
+		.socket_mode = options->mode,
 		.queue_pairs = options->queues,
 		.mtu = options->mtu,
 		.state_directory = port_state_directory(port),
 	};
 	struct vhost_device *device;
-	int result = port_set_queues(port, options->queues, options->queues);
+	int result = find_group(options, &config, error);
 
+	if (result != 0)
+		return result;
+	result = port_set_queues(port, options->queues, options->queues);
 	if (result != 0)
 		return error_set(error, -result, "out of memory");
 	result = vhost_device_create(loop, &config, &callbacks, port, &device, error);

@@ -99,7 +99,7 @@ json_t *show_ports(const struct vswitch *vswitch)
 static json_t *show_network(const struct vswitch *vswitch, const struct network *network)
 {
 	const struct network_config *config = &network->config;
-	json_t *ports = json_array(), *uplink = NULL;
+	json_t *ports = json_array(), *uplink = NULL, *link = NULL, *object;
 	struct mac_table_stats macs;
 
 	for (unsigned i = 0; i < vswitch->port_limit; i++) {
@@ -108,11 +108,14 @@ static json_t *show_network(const struct vswitch *vswitch, const struct network 
 		if (port == NULL || strcmp(port->config.network, config->name) != 0)
 			continue;
 		json_array_append_new(ports, json_string(port->name));
-		if (port->config.uplink)
-			uplink = json_string(port->name);
+		if (!port->config.uplink)
+			continue;
+		uplink = json_string(port->name);
+		link = json_string(
+		    atomic_load_explicit(&port->link, memory_order_relaxed) ? "up" : "down");
 	}
 	mac_table_get_stats(network->macs, &macs);
-	return json_pack(
+	object = json_pack(
 	    "{s:s, s:s, s:b, s:o, s:o, s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}}",
 	    "name", config->name, "mode", config_mode_name(config->mode), "transparent",
 	    (int)config->transparent, "ports", ports, "uplink",
@@ -122,6 +125,9 @@ static json_t *show_network(const struct vswitch *vswitch, const struct network 
 	    (json_int_t)macs.moved, "aged", (json_int_t)macs.aged, "refused_limit",
 	    (json_int_t)macs.refused_limit, "refused_quota", (json_int_t)macs.refused_quota,
 	    "bytes", (json_int_t)macs.bytes);
+	json_object_set_new(object, "uplink_link", link != NULL ? link : json_null());
+	show_gateway(network, object);
+	return object;
 }
 
 json_t *show_networks(const struct vswitch *vswitch)
@@ -250,10 +256,8 @@ static unsigned count_queues(const struct vswitch *vswitch, uint32_t id)
 }
 
 static const char *const stage_names[WORKER_STAGES] = {
-	[WORKER_RECEIVE] = "receive",
-	[WORKER_BRIDGE] = "bridge",
-	[WORKER_TRANSMIT] = "transmit",
-	[WORKER_DONE] = "done",
+	[WORKER_RECEIVE] = "receive",	[WORKER_BRIDGE] = "bridge", [WORKER_GATEWAY] = "gateway",
+	[WORKER_TRANSMIT] = "transmit", [WORKER_DONE] = "done",
 };
 
 /* Null for 0 of 0. */

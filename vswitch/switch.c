@@ -9,6 +9,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "vhost-user/guest_memory.h"
+#include "vswitch/gateway.h"
+#include "vswitch/mac_state.h"
 #include "vswitch/worker.h"
 
 #include <errno.h>
@@ -20,6 +22,42 @@
 #include <unistd.h>
 
 #define HOUSEKEEPING_SECONDS 1
+#define SAVE_SECONDS	     5u	   /* between writings of MAC tables */
+#define OUTER_MACS	     1024u /* on the link of an uplink that is no member of the segment */
+
+struct retired {
+	struct retired *next;
+	void *memory;
+};
+
+/* After a grace period. */
+static void free_retired(struct vswitch *vswitch)
+{
+	while (vswitch->retired != NULL) {
+		struct retired *retired = vswitch->retired;
+
+		vswitch->retired = retired->next;
+		free(retired->memory);
+		free(retired);
+	}
+}
+
+void vswitch_retire(struct vswitch *vswitch, void *memory)
+{
+	struct retired *retired;
+
+	if (memory == NULL)
+		return;
+	retired = malloc(sizeof(*retired));
+	if (retired == NULL) {
+		rcu_wait(vswitch->rcu);
+		free(memory);
+		return;
+	}
+	retired->memory = memory;
+	retired->next = vswitch->retired;
+	vswitch->retired = retired;
+}
 
 int vswitch_publish(struct vswitch *vswitch)
 {
@@ -45,6 +83,7 @@ int vswitch_publish(struct vswitch *vswitch)
 	}
 	rcu_wait(vswitch->rcu);
 	snapshot_destroy(old);
+	free_retired(vswitch);
 	return 0;
 }
 
@@ -62,12 +101,23 @@ static void housekeeping(evutil_socket_t fd, short what, void *argument)
 			continue;
 		network->aged_at = now;
 		mac_table_age(network->macs, now, network->config.mac_age);
+		if (network->outer_macs != NULL)
+			mac_table_age(network->outer_macs, now, network->config.mac_age);
 	}
 	for (uint16_t i = 0; i < vswitch->port_limit; i++) {
 		struct port *port = vswitch->ports[i];
 
 		if (port != NULL && port->type->check_faults != NULL)
 			port->type->check_faults(port);
+	}
+	gateways_housekeeping(vswitch);
+	if (now - vswitch->saved_at >= SAVE_SECONDS) {
+		vswitch->saved_at = now;
+		mac_state_save(vswitch);
+	}
+	if (vswitch->retired != NULL) {
+		rcu_wait(vswitch->rcu);
+		free_retired(vswitch);
 	}
 }
 
@@ -140,20 +190,29 @@ void vswitch_destroy(struct vswitch *vswitch)
 {
 	if (vswitch == NULL)
 		return;
+	gateways_stop(vswitch);
+	mac_state_save(vswitch);
 	for (uint16_t i = 0; i < vswitch->port_limit; i++) {
-		if (vswitch->ports[i] != NULL)
-			vswitch->ports[i]->type->close(vswitch->ports[i]);
+		if (vswitch->ports[i] == NULL)
+			continue;
+		gateways_forget_port(vswitch, vswitch->ports[i]);
+		vswitch->ports[i]->type->close(vswitch->ports[i]);
 	}
 	for (uint32_t i = 0; i < vswitch->worker_count; i++)
 		worker_destroy(vswitch->workers[i]);
+	free_retired(vswitch);
 	for (uint16_t i = 0; i < vswitch->port_limit; i++) {
 		if (vswitch->ports[i] != NULL) {
 			port_free_queues(vswitch->ports[i]);
 			port_free(vswitch->ports[i]);
 		}
 	}
-	for (uint16_t i = 0; i < vswitch->network_limit; i++)
+	for (uint16_t i = 0; i < vswitch->network_limit; i++) {
+		if (vswitch->networks[i] != NULL)
+			gateway_destroy(vswitch->networks[i]->gateway);
 		network_free(vswitch->networks[i]);
+	}
+	gateways_close_store(vswitch);
 	snapshot_destroy(atomic_load_explicit(&vswitch->snapshot, memory_order_relaxed));
 	if (vswitch->age_timer != NULL)
 		event_free(vswitch->age_timer);
@@ -188,22 +247,33 @@ struct network *vswitch_find_network(const struct vswitch *vswitch, const char *
 	return NULL;
 }
 
+static struct mac_table *create_macs(uint32_t limit, uint32_t quota)
+{
+	struct mac_table_config table = { .limit = limit,
+					  .port_quota = quota,
+					  .port_count = CONFIG_PORTS_MAX };
+
+	if (getrandom(&table.seed, sizeof(table.seed), 0) != (ssize_t)sizeof(table.seed))
+		return NULL;
+	return mac_table_create(&table);
+}
+
 struct network *network_create(const struct network_config *config)
 {
-	struct mac_table_config table = { .limit = config->mac_limit,
-					  .port_quota = config->mac_quota,
-					  .port_count = CONFIG_PORTS_MAX };
+	const struct mode_row *mode = &config_modes[config->mode];
+	bool has_outside = mode->may_have_uplink && !mode->uplink_in_segment;
 	struct network *network = calloc(1, sizeof(*network));
 
 	if (network == NULL)
 		return NULL;
-	network->config = *config;
-	if (getrandom(&table.seed, sizeof(table.seed), 0) == (ssize_t)sizeof(table.seed))
-		network->macs = mac_table_create(&table);
-	if (network->macs == NULL) {
-		free(network);
+	network->macs = create_macs(config->mac_limit, config->mac_quota);
+	if (has_outside)
+		network->outer_macs = create_macs(OUTER_MACS, OUTER_MACS);
+	if (network->macs == NULL || (has_outside && network->outer_macs == NULL)) {
+		network_free(network);
 		return NULL;
 	}
+	network_config_copy(&network->config, config);
 	return network;
 }
 
@@ -212,6 +282,9 @@ void network_free(struct network *network)
 	if (network == NULL)
 		return;
 	mac_table_destroy(network->macs);
+	if (network->outer_macs != NULL)
+		mac_table_destroy(network->outer_macs);
+	network_config_clear(&network->config);
 	free(network);
 }
 

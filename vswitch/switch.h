@@ -20,8 +20,13 @@ struct snapshot;
 
 struct network {
 	struct network_config config;
+	uint16_t slot; /* in the switch */
 	struct mac_table *macs;
-	uint32_t aged_at; /* clock_seconds() of the last ageing */
+	uint64_t macs_saved;   /* changes of the table when it was last saved (mac_state.c) */
+	uint32_t macs_records; /* records it takes in the store */
+	struct mac_table *outer_macs; /* of the uplink's own segment; NULL when it has none */
+	struct gateway *gateway;      /* NULL: none */
+	uint32_t aged_at;	      /* clock_seconds() of the last ageing */
 };
 
 struct vswitch {
@@ -44,6 +49,11 @@ struct vswitch {
 	struct event *age_timer;
 	int fault_fd; /* eventfd of guest_memory_handle_faults() */
 	struct event *fault_event;
+	struct store *store;	       /* what survives a restart; NULL: nothing does */
+	bool restored;		       /* what the last weftd left has been taken over */
+	uint32_t saved_at;	       /* clock_seconds() of mac_state_save() */
+	struct gateway *gone_gateways; /* to be freed after the next publication */
+	struct retired *retired; /* to be freed after the next grace period (switch_retire()) */
 };
 
 /* Starts workers; no networks or ports yet. */
@@ -53,6 +63,10 @@ int vswitch_create(struct event_base *loop, const struct workers_config *workers
 /* Builds and publishes the snapshot of the switch as it is, and frees the old one after a grace
  * period. 0 or -ENOMEM (the old one stays). */
 int vswitch_publish(struct vswitch *vswitch);
+
+/* Frees memory once no worker reads it any more: with the next publication, or the next
+ * housekeeping. Takes NULL. */
+void vswitch_retire(struct vswitch *vswitch, void *memory);
 
 /* Parts of a network or port that hang on nothing else: not published, no type opened. */
 struct network *network_create(const struct network_config *config);

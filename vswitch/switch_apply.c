@@ -8,6 +8,8 @@
 
 #include "base/log.h"
 #include "vswitch/config_diff.h"
+#include "vswitch/gateway.h"
+#include "vswitch/mac_state.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -157,6 +159,7 @@ static int close_ports(struct vswitch *vswitch, const struct move *move)
 			vswitch->ports[gone[i]->index] = gone[i];
 			continue;
 		}
+		gateways_forget_port(vswitch, gone[i]);
 		gone[i]->type->close(gone[i]);
 		forget_macs(vswitch, gone[i]);
 		port_free_queues(gone[i]);
@@ -190,7 +193,7 @@ static int open_ports(struct vswitch *vswitch, struct move *move, struct error *
 
 static bool same_table(const struct network_config *a, const struct network_config *b)
 {
-	return a->mac_limit == b->mac_limit && a->mac_quota == b->mac_quota;
+	return a->mode == b->mode && a->mac_limit == b->mac_limit && a->mac_quota == b->mac_quota;
 }
 
 /* Makes missing networks, and fresh ones in place of those whose MAC table changes its size. */
@@ -208,7 +211,8 @@ static int make_networks(struct vswitch *vswitch, struct move *move, struct erro
 			continue;
 		move->changed = true;
 		if (network != NULL && same_table(&network->config, config)) {
-			network->config = *config;
+			network_config_clear(&network->config);
+			network_config_copy(&network->config, config);
 			continue;
 		}
 		fresh = network_create(config);
@@ -225,7 +229,12 @@ static int make_networks(struct vswitch *vswitch, struct move *move, struct erro
 			    "network '%s': there are %u networks already, no more can be",
 			    config->name, CONFIG_PORTS_MAX);
 		}
+		if (network != NULL) {
+			fresh->gateway = network->gateway;
+			network->gateway = NULL;
+		}
 		move->old[slot] = network;
+		fresh->slot = slot;
 		vswitch->networks[slot] = fresh;
 		if (slot >= vswitch->network_limit)
 			vswitch->network_limit = (uint16_t)(slot + 1);
@@ -242,6 +251,7 @@ static void drop_networks(struct vswitch *vswitch, struct move *move)
 		if (network == NULL ||
 		    config_find_network(move->wanted, network->config.name) != NULL)
 			continue;
+		gateways_drop(vswitch, network);
 		move->old[i] = network;
 		move->changed = true;
 		vswitch->networks[i] = NULL;
@@ -296,6 +306,7 @@ static int move_to(struct vswitch *vswitch, const char *file, const struct confi
 	if (result == 0) {
 		drop_networks(vswitch, move);
 		edit_ports(vswitch, move);
+		result = gateways_update(vswitch, move->file, error);
 	}
 	/* On error too: the workers must leave what is about to be freed. */
 	if (move->changed && vswitch_publish(vswitch) != 0) {
@@ -303,6 +314,7 @@ static int move_to(struct vswitch *vswitch, const char *file, const struct confi
 		move_destroy(move);
 		return result != 0 ? result : error_set(error, ENOMEM, "out of memory");
 	}
+	gateways_settle(vswitch);
 	forget_edited(vswitch, move);
 	for (uint32_t i = 0; i < CONFIG_PORTS_MAX; i++)
 		network_free(move->old[i]);
@@ -368,6 +380,10 @@ int vswitch_apply(struct vswitch *vswitch, const char *file, const struct config
 		return error_set(error, ENOMEM, "out of memory");
 	next.workers = vswitch->config.workers;
 	memcpy(next.api_socket, vswitch->config.api_socket, sizeof(next.api_socket));
+	if (gateway_complete_config(&next) != 0) {
+		config_clear(&next);
+		return error_set(error, ENOMEM, "out of memory");
+	}
 	result = move_to(vswitch, file, &next, error);
 	if (result != 0) {
 		struct error back;
@@ -380,18 +396,25 @@ int vswitch_apply(struct vswitch *vswitch, const char *file, const struct config
 	vswitch_close_given(&vswitch->config, &next);
 	config_clear(&vswitch->config);
 	vswitch->config = next;
+	if (!vswitch->restored)
+		mac_state_load(vswitch);
+	vswitch->restored = true;
 	return 0;
 }
 
 json_t *vswitch_diff(const struct vswitch *vswitch, const struct config *wanted)
 {
-	struct config_change *changes;
+	struct config_change *changes = NULL;
+	struct config next;
 	uint32_t count;
-	json_t *json;
+	json_t *json = NULL;
 
-	if (config_diff(&vswitch->config, wanted, &changes, &count) != 0)
+	if (config_copy(&next, wanted) != 0)
 		return NULL;
-	json = config_diff_to_json(changes, count);
+	if (gateway_complete_config(&next) == 0 &&
+	    config_diff(&vswitch->config, &next, &changes, &count) == 0)
+		json = config_diff_to_json(changes, count);
 	free(changes);
+	config_clear(&next);
 	return json;
 }

@@ -1,6 +1,7 @@
 /* Adding and removing one port or network of the running switch (vswitch_port_add() and its like of
  * switch.h): the running configuration is copied, edited, and applied like a file. API server,
  * control thread. */
+#include "vswitch/gateway.h"
 #include "vswitch/switch.h"
 
 #include <errno.h>
@@ -58,6 +59,9 @@ int vswitch_port_del(struct vswitch *vswitch, const char *name, struct error *er
 
 	if (port == NULL)
 		return error_set(error, ENOENT, "port '%s': there is none of this name", name);
+	if (gateway_is_leg(port))
+		return error_set(error, EBUSY, "port '%s': is the gateway of network '%s'", name,
+				 port->network);
 	if (port->uplink)
 		return error_set(error, EBUSY, "port '%s': is the uplink of network '%s'", name,
 				 port->network);
@@ -80,7 +84,7 @@ int vswitch_network_add(struct vswitch *vswitch, const struct network_config *ne
 				 network->name);
 	if (config_edit_begin(vswitch, &next) != 0)
 		return error_set(error, ENOMEM, "out of memory");
-	next.networks[next.network_count++] = *network;
+	network_config_copy(&next.networks[next.network_count++], network);
 	if (uplink != NULL)
 		next.ports[next.port_count++] = *uplink;
 	result = vswitch_apply(vswitch, NULL, &next, error);
@@ -100,13 +104,14 @@ int vswitch_network_del(struct vswitch *vswitch, const char *name, struct error 
 	for (uint32_t i = 0; i < vswitch->config.port_count; i++) {
 		const struct port_config *port = &vswitch->config.ports[i];
 
-		if (!port->uplink && strcmp(port->network, name) == 0)
+		if (!port->uplink && !gateway_is_leg(port) && strcmp(port->network, name) == 0)
 			return error_set(error, EBUSY, "network '%s': port '%s' is still in it",
 					 name, port->name);
 	}
 	at = (uint32_t)(network - vswitch->config.networks);
 	if (config_edit_begin(vswitch, &next) != 0)
 		return error_set(error, ENOMEM, "out of memory");
+	network_config_clear(&next.networks[at]);
 	memmove(&next.networks[at], &next.networks[at + 1],
 		(next.network_count - at - 1) * sizeof(next.networks[0]));
 	next.network_count--;

@@ -191,15 +191,15 @@ static int explain_refusal(const struct tap_options *options, int code, struct e
 		return error_set(error, code,
 				 "interface '%s': making a tap needs CAP_NET_ADMIN; without it, "
 				 "have one made for weftd's user (ip tuntap add dev %s mode tap "
-				 "user USER%s) and say `existing: true`",
-				 name, name, options->queues > 1 ? " multi_queue" : "");
+				 "user USER%s) and say `tap: {name: %s, existing: true}`",
+				 name, name, options->queues > 1 ? " multi_queue" : "", name);
 	if (code == EBUSY && options->existing)
 		return error_set(error, code, "interface '%s': somebody else has it open", name);
 	if (code == EBUSY || code == EEXIST)
 		return error_set(error, EEXIST,
-				 "interface '%s' exists already; say `existing: true` to attach to "
-				 "it",
-				 name);
+				 "interface '%s' exists already; say `tap: {name: %s, existing: "
+				 "true}` to attach to it",
+				 name, name);
 	if (code == EINVAL && options->existing)
 		return error_set(error, code, "interface '%s': not a tap%s", name,
 				 options->queues > 1 ? ", or not made with multi_queue" : "");

@@ -23,6 +23,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #define EVENTS_MAX 64
@@ -254,6 +255,7 @@ static void context_loop(struct worker_context *context)
 	uint64_t interval = EPOLL_INTERVAL_US * (clock_hz() / 1000000);
 	uint64_t now = clock_cycles(), look_at = now, hz = clock_hz(), second = 0;
 	struct epoll_event events[EVENTS_MAX];
+	struct timespec boottime;
 	bool sleep = false, quiet = false; /* no queue is active, not all are */
 
 	/* acquire: pairs with the release in worker_destroy(). */
@@ -272,6 +274,8 @@ static void context_loop(struct worker_context *context)
 		if (now >= second) {
 			context->now = (uint32_t)(now / hz);
 			second = ((uint64_t)context->now + 1) * hz;
+			clock_gettime(CLOCK_BOOTTIME, &boottime);
+			context->boottime = (uint32_t)boottime.tv_sec;
 		}
 		context_adopt(context, now);
 		context_handle_events(context, events, count, now);
@@ -283,8 +287,6 @@ static void context_loop(struct worker_context *context)
 		counter_add(&worker->counters.polls, 1);
 		if (taken > 0)
 			counter_add(&worker->counters.busy_cycles, later - now);
-		else
-			__builtin_ia32_pause();
 		now = later;
 	}
 }

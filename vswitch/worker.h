@@ -7,6 +7,7 @@
 #include "base/rcu.h"
 #include "bridge/bridge.h"
 #include "vswitch/config.h"
+#include "vswitch/gateway.h"
 #include "vswitch/port.h"
 
 #include <pthread.h>
@@ -17,6 +18,7 @@ struct port_view {
 	struct port *port;
 	const struct bridge *bridge; /* of its network; NULL when in none */
 	const struct bridge_member *member;
+	const struct leg_view *leg; /* NULL: no leg of a gateway */
 };
 
 /* The queues one worker polls: all of them, and room for that worker to keep the active ones in. */
@@ -32,7 +34,8 @@ struct snapshot {
 	uint16_t port_limit;
 	struct port_view *ports; /* [port_limit], port NULL where free */
 	uint32_t bridge_count;
-	struct bridge **bridges;
+	struct bridge **bridges; /* up to two a network: its segment, and its uplink's */
+	struct leg_view *legs;	 /* [port_limit] at most, pointed to by ports[].leg */
 	uint32_t worker_count;
 	struct worker_plan *plans; /* [worker_count] */
 };
@@ -41,6 +44,7 @@ struct snapshot {
 enum worker_stage {
 	WORKER_RECEIVE,	 /* the port's receive(): ring to frames */
 	WORKER_BRIDGE,	 /* verdicts, and frames into the batches of the ports they go to */
+	WORKER_GATEWAY,	 /* routing and translation of what is for a gateway */
 	WORKER_TRANSMIT, /* edges and the ports' send() */
 	WORKER_DONE,	 /* receive_done(): descriptors go back */
 	WORKER_STAGES,

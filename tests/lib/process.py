@@ -28,8 +28,9 @@ class Child:
         if unprivileged and os.geteuid() == 0:
             members = f"--groups={','.join(map(str, groups))}" if groups else "--clear-groups"
             drop = [f"--reuid={NOBODY}", f"--regid={NOBODY}", members]
-            for name in capabilities:
-                drop += [f"--inh-caps=+{name}", f"--ambient-caps=+{name}"]
+            if capabilities:
+                names = ",".join(f"+{name}" for name in capabilities)
+                drop += [f"--inh-caps={names}", f"--ambient-caps={names}"]
         enter = ["ip", "netns", "exec", namespace] if namespace else []
         command = [*enter, "setpriv", *drop, "--pdeathsig=KILL", "--", *map(str, command)]
         self.command = command

@@ -108,9 +108,9 @@ static void test_apply_and_diff(void **state)
 	expect(f, "{\"method\": \"apply\", " TEXT GOOD, "{\"result\":[]}");
 	expect(f,
 	       "{\"method\": \"apply\", " TEXT "\"networks:\\n  n: { mode: bridge }\\n  m: { mode: "
-	       "nat }\"}}",
-	       "{\"error\":\"x.yaml:3: networks.m.mode: 'nat' is not known; allowed: bridge, "
-	       "isolated\"}");
+	       "natt }\"}}",
+	       "{\"error\":\"x.yaml:3: networks.m.mode: 'natt' is not known; allowed: bridge, "
+	       "nat, routed, isolated\"}");
 	/* Refused as a whole: what ran still runs. */
 	expect(f, "{\"method\": \"diff\", " TEXT GOOD, "{\"result\":[]}");
 	expect(f, "{\"method\": \"apply\", " TEXT "\"\"}}",

@@ -54,6 +54,8 @@ static int set_up(void **state)
 	assert_non_null(f->bridge->macs);
 	memcpy(f->bridge->members, members, sizeof(members));
 	f->bridge->member_count = MEMBERS;
+	f->bridge->gateway_mac = BRIDGE_NO_GATEWAY;
+	f->bridge->gateway_port = MAC_TABLE_NO_PORT;
 	for (unsigned i = 0; i < MEMBERS; i++)
 		f->by_port[members[i].port] = &f->bridge->members[i];
 	f->bridge->by_port = f->by_port;
@@ -273,7 +275,7 @@ static uint32_t flooded(const struct fixture *f, uint16_t from)
 	for (unsigned i = 0; i < MEMBERS; i++) {
 		const struct bridge_member *to = &f->bridge->members[i];
 
-		if (bridge_floods_to(f->by_port[from], to, &f->frames[0]))
+		if (bridge_floods_to(f->bridge, f->by_port[from], to, &f->frames[0]))
 			ports |= 1u << to->port;
 	}
 	return ports;
@@ -303,6 +305,51 @@ static void test_floods_to(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+#define GATEWAY 0x5254000000feULL
+
+static void set_gateway(struct fixture *f)
+{
+	f->bridge->gateway_mac = GATEWAY;
+	f->bridge->gateway_port = PLAIN_B;
+}
+
+static void test_gateway_address(void **state)
+{
+	struct fixture *f = *state;
+	struct bridge_verdict verdict;
+
+	set_gateway(f);
+	verdict = one(f, PLAIN_A, GATEWAY, guest(PLAIN_A), -1);
+	assert_int_equal(verdict.action, BRIDGE_UNICAST);
+	assert_int_equal(verdict.port, PLAIN_B);
+	/* From the gateway itself, too: a packet put together from fragments goes its way again. */
+	verdict = one(f, PLAIN_B, GATEWAY, GATEWAY, -1);
+	assert_int_equal(verdict.action, BRIDGE_UNICAST);
+	assert_int_equal(verdict.port, PLAIN_B);
+	/* It has no leg in a VLAN. */
+	assert_drop(one(f, ACCESS, GATEWAY, guest(ACCESS), -1), DROP_VLAN_EGRESS);
+}
+
+static void test_gateway_address_is_nobody_elses(void **state)
+{
+	struct fixture *f = *state;
+
+	set_gateway(f);
+	assert_drop(one(f, PLAIN_A, BROADCAST, GATEWAY, -1), DROP_SPOOFED_MAC);
+	assert_flood(one(f, PLAIN_B, BROADCAST, GATEWAY, -1));
+}
+
+static void test_gateway_floods(void **state)
+{
+	struct fixture *f = *state;
+
+	set_gateway(f);
+	assert_flood(one(f, PLAIN_A, UNKNOWN, guest(PLAIN_A), -1));
+	assert_false(flooded(f, PLAIN_A) & 1u << PLAIN_B);
+	assert_flood(one(f, PLAIN_A, BROADCAST, guest(PLAIN_A), -1));
+	assert_true(flooded(f, PLAIN_A) & 1u << PLAIN_B);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -315,6 +362,9 @@ int main(void)
 		TEST(test_vlans),
 		TEST(test_priority_tag_gets_its_vlan),
 		TEST(test_floods_to),
+		TEST(test_gateway_address),
+		TEST(test_gateway_address_is_nobody_elses),
+		TEST(test_gateway_floods),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -134,7 +134,16 @@ class Weft(unittest.TestCase):
                      ["port", "add"], ["port", "add", "--vlan", "1"], ["port", "add", "p", "x"],
                      ["port", "add", "p", "--vlan"], ["port", "add", "p", "--tap-fd", "x"],
                      ["port", "add", "p", "---x", "y"], ["port", "del"], ["port", "del", "a", "b"],
-                     ["network", "add"], ["network", "del"], ["qemu-args"], ["qemu-args", "--x"],
+                     ["network", "add"], ["network", "del"],
+                     ["show", "ports", "--guest", "a"], ["show", "sessions", "--limit", "0"],
+                     ["show", "leases", "--protocol", "tcp"], ["show", "sessions", "--guest"],
+                     ["show", "macs", "a", "--network", "b"], ["show", "ports", "--network", "a"],
+                     ["show", "leases", "--limit", "1x"], ["show", "workers", "--network", "a"],
+                     ["forward"], ["forward", "add", "n"], ["forward", "del", "n"],
+                     ["forward", "add", "n", "{}", "x"], ["forward", "add", "n", "2222"],
+                     ["forward", "del", "n", "1", "2"], ["lease", "release", "n"],
+                     ["sessions", "flush", "x"], ["sessions", "flush", "--guest"],
+                     ["qemu-args"], ["qemu-args", "--x"],
                      ["top", "x"],
                      ["top", "-n"], ["top", "-n", "0"], ["top", "-n", "nan"], ["top", "-n", "1x"],
                      ["top", "--count"], ["top", "--count", "0"], ["top", "--count", "1x"],
@@ -199,6 +208,9 @@ class Weft(unittest.TestCase):
         self.assertEqual(self.config_of("--isolated", "false"), '{"isolated": "false"}')
 
     def test_network_add(self):
+        done, server = self.ask("network", "add", "n", "--mode", "nat", "--ipv4", "10.1.0.1/24")
+        self.assertEqual(server.request["params"]["config"],
+                         '{"mode": "nat", "ipv4": ["10.1.0.1/24"]}')
         done, server = self.ask("network", "add", "n", "--mode", "bridge", "--uplink", "{tap: t}")
         self.assertEqual(done.returncode, 0)
         self.assertEqual(server.request, {"method": "network_add", "params": {
@@ -365,6 +377,83 @@ class Weft(unittest.TestCase):
         self.assertEqual(server.request["params"], {"what": "drop-reasons"})
         self.assertEqual(done.stdout.split(), ["DIRECTION", "REASON", "ERROR", "COUNT", "MEANING"])
 
+    def test_filters_are_sent(self):
+        done, server = self.ask("show", "sessions", "--network", "lab", "--guest=10.1.0.5",
+                                "--protocol", "tcp", "--json", result=[])
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(server.request, {"method": "show", "params": {
+            "what": "sessions", "name": "lab", "guest": "10.1.0.5", "protocol": "tcp"}})
+        for what in ("neighbours", "routes", "leases"):
+            done, server = self.ask("show", what, "lab", "--guest", "vm1", "--limit", "7", result=[])
+            self.assertEqual(server.request["params"],
+                             {"what": what, "name": "lab", "guest": "vm1", "limit": 8})
+        done, server = self.ask("show", "macs", "--network", "lab", result=[])
+        self.assertEqual(server.request["params"], {"what": "macs", "name": "lab"})
+
+    def test_long_lists_are_cut_and_say_so(self):
+        row = {"network": "n", "ip": "10.1.0.5"}
+        done, server = self.ask("show", "leases", result=[row] * 1001)
+        self.assertEqual(server.request["params"], {"what": "leases", "limit": 1001})
+        self.assertEqual(len(done.stdout.splitlines()), 1 + 1000)
+        self.assertIn("--limit", done.stderr)
+        done, _ = self.ask("show", "leases", result=[row] * 1000)
+        self.assertEqual((len(done.stdout.splitlines()), done.stderr), (1 + 1000, ""))
+        done, _ = self.ask("show", "leases", "--limit", "2", "--json", result=[row] * 3)
+        self.assertEqual(json.loads(done.stdout), [row] * 2)
+
+    def test_sessions_as_a_table(self):
+        row = {"network": "n", "protocol": "tcp", "state": "established", "direction": "out",
+               "inside": {"ip": "10.1.0.5", "port": 4000}, "outside": {"ip": "192.0.2.1", "port": 4001},
+               "remote": {"ip": "198.51.100.7", "port": 80}, "expires": 7440, "packets_out": 3,
+               "packets_in": 2}
+        done, _ = self.ask("show", "sessions", result=[row])
+        self.assertEqual(done.stdout.splitlines()[1].split(),
+                         ["n", "tcp", "established", "out", "10.1.0.5", "4000", "192.0.2.1", "4001",
+                          "198.51.100.7", "80", "3", "2", "7440"])
+
+    def test_networks_as_a_table(self):
+        rows = [{"name": "n", "mode": "nat", "uplink": "n.uplink", "uplink_link": "up",
+                 "gateway": {"addresses": ["10.1.0.1/24", "fd00::1/64"], "leases": 2},
+                 "outside": {"addresses": ["192.0.2.1/24"]}, "nat": {"sessions": 5},
+                 "macs": {"entries": 3, "refused_limit": 0, "refused_quota": 0}, "ports": ["p"]},
+                {"name": "lab", "mode": "isolated", "uplink": None, "uplink_link": None,
+                 "gateway": None, "outside": None, "nat": None, "macs": {"entries": 0}, "ports": []}]
+        done, _ = self.ask("show", "networks", result=rows)
+        lines = [line.split() for line in done.stdout.splitlines()]
+        self.assertEqual(lines[1], ["n", "nat", "10.1.0.1/24,fd00::1/64", "n.uplink", "up",
+                                    "192.0.2.1/24", "5", "2", "3", "0", "0", "p"])
+        self.assertEqual(lines[2], ["lab", "isolated"] + ["-"] * 6 + ["0"] + ["-"] * 3)
+
+    def test_forwards(self):
+        text = "{proto: tcp, listen: 2222, to: 10.1.0.5:22}"
+        done, server = self.ask("forward", "add", "n", text)
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
+        self.assertEqual(server.request,
+                         {"method": "forward_add", "params": {"name": "n", "config": text}})
+        done, server = self.ask("forward", "add", "n", "--listen", "[2001:db8::1]:22",
+                                "--to=[fd00::5]")
+        self.assertEqual(server.request["params"]["config"],
+                         '{"listen": "[2001:db8::1]:22", "to": "[fd00::5]"}')
+        done, server = self.ask("forward", "del", "n", "2222")
+        self.assertEqual(server.request,
+                         {"method": "forward_del", "params": {"name": "n", "listen": "2222"}})
+        done, server = self.ask("forward", "del", "n", "192.0.2.1:80-81/udp")
+        self.assertEqual(server.request["params"],
+                         {"name": "n", "listen": "192.0.2.1:80-81", "protocol": "udp"})
+
+    def test_leases_and_sessions_end(self):
+        done, server = self.ask("lease", "release", "n", "10.1.0.5")
+        self.assertEqual((done.returncode, done.stdout), (0, ""))
+        self.assertEqual(server.request,
+                         {"method": "lease_release", "params": {"name": "n", "ip": "10.1.0.5"}})
+        done, server = self.ask("sessions", "flush", result={"flushed": 7})
+        self.assertEqual(done.stdout, "7 sessions ended\n")
+        self.assertEqual(server.request, {"method": "sessions_flush", "params": {}})
+        done, server = self.ask("sessions", "flush", "--network=n", "--guest", "vm1",
+                                result={"flushed": 1})
+        self.assertEqual(done.stdout, "1 session ended\n")
+        self.assertEqual(server.request["params"], {"name": "n", "guest": "vm1"})
+
     def test_apply_prints_the_changes(self):
         changes = [{"action": "remove", "kind": "port", "name": "a", "keys": []},
                    {"action": "add", "kind": "network", "name": "n", "keys": []},
@@ -396,7 +485,7 @@ class Weft(unittest.TestCase):
         self.assertEqual(self.run_weft("check", good).returncode, 0)
         done = self.run_weft("check", good, bad)
         self.assertEqual(done.returncode, 1)
-        self.assertIn(f"{bad}:1: networks.lab.mode: 'nat' is not known; allowed: bridge, isolated",
+        self.assertIn(f"{bad}:1: networks.lab.mode: 'natt' is not known; allowed: bridge, nat, routed, isolated",
                       done.stdout + done.stderr)
 
 

@@ -219,8 +219,9 @@ static void test_one_network_from_a_command(void **state)
 	assert_int_equal(
 	    config_parse_network("n", "{mode: x}", &network, &uplink, &has_uplink, &error),
 	    -EINVAL);
-	assert_string_equal(error.text,
-			    "network n: mode: 'x' is not known; allowed: bridge, isolated");
+	assert_string_equal(
+	    error.text,
+	    "network n: mode: 'x' is not known; allowed: bridge, nat, routed, isolated");
 }
 
 static void test_copy_and_equal(void **state)

@@ -419,6 +419,30 @@ static void test_interface_deleted(void **state)
 	run_gone(f);
 }
 
+/* Somebody deletes the interface: it is made again. */
+static void test_comes_back(void **state)
+{
+	static const struct vnet_header none;
+	struct fixture *f = *state;
+	struct frame frame = make_frame(60, NULL);
+	int peer;
+
+	assert_int_equal(fixture_open(f), 0);
+	delete_interface("weft0");
+	assert_int_equal(fixture_send(f, &frame), 0);
+	while (!f->port.fault)
+		assert_int_equal(event_base_loop(f->loop, EVLOOP_ONCE), 0);
+	while (f->port.fault)
+		assert_int_equal(event_base_loop(f->loop, EVLOOP_ONCE), 0);
+	assert_true(atomic_load(&f->port.link));
+	peer = open_peer("weft0", ETHERTYPE_TEST);
+	assert_int_equal(fixture_send(f, &frame), 1);
+	peer_send(peer, &none, bytes, 60);
+	assert_frame(receive_frame(f, ETHERTYPE_TEST), 60);
+	close(peer);
+	fixture_close(f);
+}
+
 static void test_existing(void **state)
 {
 	struct fixture *f = *state;
@@ -435,11 +459,11 @@ static void test_existing(void **state)
 	f->files = files + 1;
 	fixture_refused(f, EBUSY, "somebody else has it open");
 	options->existing = false;
-	fixture_refused(f, EEXIST, "exists already; say `existing: true`");
+	fixture_refused(f, EEXIST, "exists already; say `tap: {name: ");
 	assert_int_equal(ioctl(fd, TUNSETPERSIST, 1), 0);
 	close(fd);
 	f->files = files;
-	fixture_refused(f, EEXIST, "exists already; say `existing: true`");
+	fixture_refused(f, EEXIST, "exists already; say `tap: {name: ");
 	options->existing = true;
 	assert_int_equal(fixture_open(f), 0);
 	/* Whoever made it sets it up. */
@@ -555,6 +579,7 @@ int main(void)
 		TEST(test_interface_down),  TEST(test_interface_deleted),
 		TEST(test_existing),	    TEST(test_without_privilege),
 		TEST(test_queues),	    TEST(test_given),
+		TEST(test_comes_back),
 	};
 	int rc = enter_namespace();
 

@@ -1,0 +1,101 @@
+/* The commands about what gateways do: forwards, leases, sessions. Each makes one request. */
+#include "cli/command.h"
+#include "cli/options.h"
+#include "cli/request.h"
+#include "cli/settings.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Makes the request and takes what it answers under `key`; NULL key: nothing is of interest. */
+static int change(const char *socket, const char *method, json_t *params, const char *key,
+		  json_int_t *count)
+{
+	json_t *result = request_call(socket, method, params, -1);
+
+	if (result == NULL)
+		return STATUS_FAILED;
+	if (key != NULL)
+		*count = json_integer_value(json_object_get(result, key));
+	json_decref(result);
+	return STATUS_DONE;
+}
+
+int command_forward_add(const char *socket, int argc, char **argv)
+{
+	char *settings = NULL;
+	const char *config;
+	int fd, status;
+
+	if (argc < 2 || argv[0][0] == '-')
+		return command_fail(STATUS_USAGE, "a NETWORK and a forward are needed");
+	if (argv[1][0] == '{') {
+		if (argc > 2)
+			return command_fail(STATUS_USAGE, "one argument too many: '%s'", argv[2]);
+		config = argv[1];
+	} else {
+		config = settings = settings_to_yaml(argc - 1, argv + 1, NULL, &fd);
+		if (settings == NULL)
+			return STATUS_USAGE;
+	}
+	status = change(socket, "forward_add",
+			json_pack("{s:s, s:s}", "name", argv[0], "config", config), NULL, NULL);
+	free(settings);
+	return status;
+}
+
+int command_forward_del(const char *socket, int argc, char **argv)
+{
+	const char *slash;
+	json_t *params;
+
+	if (argc != 2 || argv[0][0] == '-')
+		return command_fail(STATUS_USAGE, "a NETWORK and where the forward listens are "
+						  "needed");
+	slash = strrchr(argv[1], '/');
+	params = json_pack("{s:s, s:s%}", "name", argv[0], "listen", argv[1],
+			   slash != NULL ? (size_t)(slash - argv[1]) : strlen(argv[1]));
+	if (slash != NULL)
+		json_object_set_new(params, "protocol", json_string(slash + 1));
+	return change(socket, "forward_del", params, NULL, NULL);
+}
+
+int command_lease_release(const char *socket, int argc, char **argv)
+{
+	if (argc != 2 || argv[0][0] == '-')
+		return command_fail(STATUS_USAGE, "a NETWORK and an IP address are needed");
+	return change(socket, "lease_release",
+		      json_pack("{s:s, s:s}", "name", argv[0], "ip", argv[1]), NULL, NULL);
+}
+
+int command_sessions_flush(const char *socket, int argc, char **argv)
+{
+	const char *network = NULL, *guest = NULL;
+	const struct option_row options[] = {
+		{ "--network", &network },
+		{ "--guest", &guest },
+		{ NULL },
+	};
+	json_int_t flushed = 0;
+	json_t *params;
+	int status;
+
+	for (int i = 0, taken; i < argc; i += taken) {
+		taken = options_take(argc - i, argv + i, options);
+		if (taken < 0)
+			return STATUS_USAGE;
+		if (taken == 0)
+			return command_fail(STATUS_USAGE, "unknown argument '%s'", argv[i]);
+	}
+	params = json_object();
+	if (network != NULL)
+		json_object_set_new(params, "name", json_string(network));
+	if (guest != NULL)
+		json_object_set_new(params, "guest", json_string(guest));
+	status = change(socket, "sessions_flush", params, "flushed", &flushed);
+	if (status == STATUS_DONE)
+		printf("%" JSON_INTEGER_FORMAT " session%s ended\n", flushed,
+		       flushed == 1 ? "" : "s");
+	return status;
+}

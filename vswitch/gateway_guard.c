@@ -1,0 +1,303 @@
+/* Which guest has which address, and so what it may send (route/guard.h): kept for each guarded
+ * port by control, published for workers (gateway_internal.h). Control thread.
+ *
+ * A port's guest is known by its MAC: the one that the configuration names, else the first to be
+ * seen since the link came up, unless another port of the network has it. Its addresses are its
+ * leases, its reservations, and the IPv6 addresses that it made itself in an advertised prefix and
+ * was first to use (RFC 6620). */
+#include "vswitch/gateway_internal.h"
+
+#include "base/log.h"
+#include "route/guard.h"
+#include "route/lease.h"
+
+#include <errno.h>
+#include <netinet/icmp6.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CLAIMS_MAX 16u /* the oldest goes for a seventeenth: privacy addresses change daily */
+#define ND_TARGET  8u
+#define ND_LENGTH  24u
+
+struct binding {
+	bool has_mac;
+	bool fixed; /* the MAC is the configuration's */
+	struct mac mac;
+	bool changed; /* since it was published */
+	uint8_t claim_count;
+	struct ip claims[CLAIMS_MAX]; /* the oldest first */
+};
+
+static bool is_in(const struct port *port, const struct gateway *gateway)
+{
+	return port != NULL && strcmp(port->config.network, gateway->network) == 0;
+}
+
+static bool is_guarded(const struct port *port, const struct gateway *gateway)
+{
+	return is_in(port, gateway) && !port->config.uplink && !gateway_is_leg(&port->config) &&
+	       gateway->config->antispoof && !port->config.antispoof_off;
+}
+
+static void guard_add(struct guard *guard, const struct ip *ip)
+{
+	if (guard->count < GUARD_IPS_MAX && !guard_has(guard, ip))
+		guard->ips[guard->count++] = *ip;
+}
+
+static bool add_lease(void *context, const struct lease *lease)
+{
+	struct guard *guard = context;
+
+	if (lease->state == LEASE_BOUND &&
+	    memcmp(lease->mac.bytes, guard->mac.bytes, MAC_LENGTH) == 0)
+		guard_add(guard, &lease->ip);
+	return true;
+}
+
+static void guard_add_gateway(struct guard *guard, const struct gateway *gateway)
+{
+	const struct route_leg *leg = &gateway->legs[GATEWAY_INNER].route;
+
+	guard->gateway[guard->gateway_count++] = ip_link_local_of(leg->mac.bytes);
+	for (unsigned i = 0; i < leg->address_count; i++) {
+		const struct ip_prefix *address = &leg->addresses[i];
+
+		guard->gateway[guard->gateway_count++] = address->ip;
+		if (!ip_is_v4(&address->ip) && gateway->config->advertise.enabled &&
+		    gateway->config->dhcp6.mode != DHCP6_STATEFUL)
+			guard->prefixes[guard->prefix_count++] = *address;
+	}
+}
+
+static struct guard *guard_build(const struct gateway *gateway, const struct binding *binding)
+{
+	const struct dhcp_config *config = &gateway->config->dhcp;
+	struct guard *guard = calloc(1, sizeof(*guard));
+
+	if (guard == NULL)
+		return NULL;
+	guard->has_mac = binding->has_mac;
+	guard->mac = binding->mac;
+	guard_add_gateway(guard, gateway);
+	if (!binding->has_mac)
+		return guard;
+	for (uint32_t i = 0; i < config->host_count; i++) {
+		const struct dhcp_host *host = &config->hosts[i];
+
+		if (!host->has_mac || memcmp(host->mac.bytes, guard->mac.bytes, MAC_LENGTH) != 0)
+			continue;
+		if (host->has_ip4)
+			guard_add(guard, &host->ip4);
+		if (host->has_ip6)
+			guard_add(guard, &host->ip6);
+	}
+	lease_visit(gateway->leases, add_lease, guard);
+	guard->settled = binding->fixed || guard->count > 0;
+	for (unsigned i = 0; i < binding->claim_count; i++)
+		guard_add(guard, &binding->claims[i]);
+	return guard;
+}
+
+static int binding_publish(const struct gateway *gateway, struct port *port)
+{
+	struct guard *guard = guard_build(gateway, port->binding);
+
+	if (guard == NULL)
+		return -ENOMEM;
+	port->binding->changed = false;
+	/* release: pairs with the acquire in pipeline_run(). */
+	vswitch_retire(gateway->vswitch,
+		       (void *)atomic_exchange_explicit(&port->guard, guard, memory_order_acq_rel));
+	return 0;
+}
+
+static void changed(struct gateway *gateway, struct binding *binding)
+{
+	binding->changed = true;
+	gateway->guards_changed = true;
+}
+
+void gateway_guard_remove(struct vswitch *vswitch, struct port *port)
+{
+	vswitch_retire(vswitch,
+		       (void *)atomic_exchange_explicit(&port->guard, NULL, memory_order_acq_rel));
+	free(port->binding);
+	port->binding = NULL;
+}
+
+int gateway_guard_update(struct gateway *gateway)
+{
+	struct vswitch *vswitch = gateway->vswitch;
+
+	for (uint16_t i = 0; i < vswitch->port_limit; i++) {
+		struct port *port = vswitch->ports[i];
+
+		if (!is_in(port, gateway))
+			continue;
+		if (!is_guarded(port, gateway)) {
+			gateway_guard_remove(vswitch, port);
+			continue;
+		}
+		if (port->binding == NULL)
+			port->binding = calloc(1, sizeof(*port->binding));
+		if (port->binding == NULL)
+			return -ENOMEM;
+		port->binding->fixed = port->config.has_mac;
+		if (port->config.has_mac) {
+			port->binding->has_mac = true;
+			port->binding->mac = port->config.mac;
+		}
+		if (binding_publish(gateway, port) != 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+void gateway_guard_finish(struct gateway *gateway)
+{
+	struct vswitch *vswitch = gateway->vswitch;
+
+	if (!gateway->guards_changed)
+		return;
+	gateway->guards_changed = false;
+	for (uint16_t i = 0; i < vswitch->port_limit; i++) {
+		struct port *port = vswitch->ports[i];
+
+		if (!is_in(port, gateway) || port->binding == NULL || !port->binding->changed)
+			continue;
+		if (binding_publish(gateway, port) != 0) {
+			log_error("port %s: out of memory, its guard stays as it was", port->name);
+			gateway->guards_changed = true;
+		}
+	}
+}
+
+/* The port whose guest has this MAC. */
+static struct port *find_mac(const struct gateway *gateway, struct mac mac)
+{
+	const struct vswitch *vswitch = gateway->vswitch;
+
+	for (uint16_t i = 0; i < vswitch->port_limit; i++) {
+		struct port *port = vswitch->ports[i];
+
+		if (is_in(port, gateway) && port->binding != NULL && port->binding->has_mac &&
+		    memcmp(port->binding->mac.bytes, mac.bytes, MAC_LENGTH) == 0)
+			return port;
+	}
+	return NULL;
+}
+
+void gateway_guard_lease(struct gateway *gateway, struct mac mac)
+{
+	struct port *port = find_mac(gateway, mac);
+
+	if (port != NULL)
+		changed(gateway, port->binding);
+}
+
+/* Whether some other port has the address, or its guest may have it by lease. */
+static bool is_taken(const struct gateway *gateway, const struct port *by, const struct ip *ip)
+{
+	const struct vswitch *vswitch = gateway->vswitch;
+	const struct lease *lease = lease_find_ip(gateway->leases, ip);
+
+	if (lease != NULL && memcmp(lease->mac.bytes, by->binding->mac.bytes, MAC_LENGTH) != 0)
+		return true;
+	for (uint16_t i = 0; i < vswitch->port_limit; i++) {
+		const struct port *port = vswitch->ports[i];
+
+		if (port == by || !is_in(port, gateway) || port->binding == NULL)
+			continue;
+		for (unsigned c = 0; c < port->binding->claim_count; c++) {
+			if (ip_equal(&port->binding->claims[c], ip))
+				return true;
+		}
+	}
+	return false;
+}
+
+static bool claim(struct gateway *gateway, struct port *port, const struct ip *ip)
+{
+	struct binding *binding = port->binding;
+	const struct guard *guard = atomic_load_explicit(&port->guard, memory_order_relaxed);
+	bool inside = false;
+
+	for (unsigned i = 0; i < guard->prefix_count; i++)
+		inside |= ip_prefix_contains(&guard->prefixes[i], ip);
+	if (!inside || !ip_is_host(ip))
+		return false;
+	for (unsigned i = 0; i < binding->claim_count; i++) {
+		if (ip_equal(&binding->claims[i], ip))
+			return true; /* asked before the guard was published */
+	}
+	if (route_leg_owns(&gateway->legs[GATEWAY_INNER].route, ip) ||
+	    is_taken(gateway, port, ip)) {
+		gateway->counters.claims_refused++;
+		return false;
+	}
+	if (binding->claim_count == CLAIMS_MAX) {
+		memmove(&binding->claims[0], &binding->claims[1],
+			(CLAIMS_MAX - 1) * sizeof(binding->claims[0]));
+		binding->claim_count--;
+	}
+	binding->claims[binding->claim_count++] = *ip;
+	gateway->counters.claims++;
+	changed(gateway, binding);
+	return true;
+}
+
+static bool is_settled(const struct port *port)
+{
+	return port->binding->changed ||
+	       atomic_load_explicit(&port->guard, memory_order_relaxed)->settled;
+}
+
+bool gateway_guard_ask(struct gateway *gateway, struct port *port, const struct packet *packet)
+{
+	struct binding *binding = port->binding;
+
+	if (binding == NULL || !is_in(port, gateway))
+		return false;
+	if (binding->has_mac && memcmp(packet->from.bytes, binding->mac.bytes, MAC_LENGTH) == 0)
+		return packet->ip_version == 6 && claim(gateway, port, &packet->source);
+	/* The worker may not have seen yet that it has one now. */
+	if (binding->has_mac && is_settled(port))
+		return false;
+	if (mac_is_multicast(packet->from.bytes) || mac_is_zero(packet->from.bytes) ||
+	    memcmp(packet->from.bytes, gateway->legs[GATEWAY_INNER].route.mac.bytes, MAC_LENGTH) ==
+		0 ||
+	    find_mac(gateway, packet->from) != NULL) {
+		gateway->counters.claims_refused++;
+		return false;
+	}
+	binding->has_mac = true;
+	binding->mac = packet->from;
+	binding->claim_count = 0; /* they were another's */
+	changed(gateway, binding);
+	return true;
+}
+
+void gateway_guard_probe(struct gateway *gateway, struct port *port, const struct packet *packet)
+{
+	struct ip target;
+
+	if (port->binding == NULL || !port->binding->has_mac || !is_in(port, gateway) ||
+	    !ip_is_unspecified(&packet->source) || packet->payload_length < ND_LENGTH ||
+	    packet->hop_limit != 255)
+		return;
+	target = ip_from_v6_bytes(packet->payload + ND_TARGET);
+	claim(gateway, port, &target);
+}
+
+void gateway_guard_leave(struct gateway *gateway, struct port *port)
+{
+	struct binding *binding = port->binding;
+
+	if (binding == NULL)
+		return;
+	binding->claim_count = 0;
+	binding->has_mac = port->config.has_mac;
+	changed(gateway, binding);
+}

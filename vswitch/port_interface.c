@@ -1,0 +1,276 @@
+/* The interface port: an interface of the host, whose segment it joins with MACs of its own; the
+ * host goes on to use it as before. Frames pass by packet sockets (packet_socket.c), one a queue.
+ * What the host itself sends or is sent does not come here, so guests do not reach the host's own
+ * addresses by this interface, as with macvtap.
+ *
+ * Control opens, follows the interface over netlink, and closes; workers receive and send. When
+ * the interface disappears the port is down; when one of that name comes back, it is opened anew.
+ */
+#include "vswitch/port_interface.h"
+
+#include "base/log.h"
+#include "vswitch/netlink.h"
+#include "vswitch/options.h"
+#include "vswitch/packet_socket.h"
+#include "vswitch/port.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct interface {
+	struct netlink_watch *watch;
+	struct netlink_link link; /* as last heard; index 0: gone */
+	uint64_t lost;		  /* of sockets closed since */
+	uint16_t queues;
+	struct packet_socket **sockets; /* all NULL while the port is closed for the moment */
+	char fault[ERROR_TEXT_MAX];
+	void (*changed)(void *context);
+	void *context;
+};
+
+static void on_link(void *context, const struct netlink_link *link);
+
+static int check_link(const struct interface_options *options, const struct netlink_link *link,
+		      struct error *error)
+{
+	int rc;
+
+	if (!link->ethernet)
+		return error_set(error, EINVAL, "interface '%s' is not an Ethernet interface",
+				 options->name);
+	if (options->allow_default_route)
+		return 0;
+	rc = netlink_is_default_route(link->index, error);
+	if (rc > 0)
+		return error_set(error, EPERM,
+				 "interface '%s': the host's default route leaves by it, and "
+				 "guests would share the host's own way out; say "
+				 "`allow-default-route: true` if that is meant",
+				 options->name);
+	return rc;
+}
+
+int port_interface_check(const struct port_config *config, struct error *error)
+{
+	const struct interface_options *options = &config->options.interface;
+	struct netlink_link link;
+	int rc = netlink_get_link(options->name, &link, error);
+
+	return rc == 0 ? check_link(options, &link, error) : rc;
+}
+
+static bool is_open(const struct interface *interface)
+{
+	return interface->sockets[0] != NULL;
+}
+
+static void close_sockets(struct port *port, struct interface *interface)
+{
+	if (!is_open(interface))
+		return;
+	for (uint16_t i = 0; i < port->receive_count; i++)
+		port_queue_halt(&port->receive_queues[i]);
+	for (uint16_t i = 0; i < port->send_count; i++)
+		port_queue_halt(&port->send_queues[i]);
+	port_grace_period(port);
+	for (uint16_t i = 0; i < interface->queues; i++) {
+		interface->lost += packet_socket_lost(interface->sockets[i]);
+		packet_socket_close(interface->sockets[i]);
+		interface->sockets[i] = NULL;
+	}
+}
+
+static int open_sockets(struct port *port, struct interface *interface, struct error *error)
+{
+	int rc =
+	    packet_socket_open(interface->link.index, interface->sockets, interface->queues, error);
+
+	for (uint16_t i = 0; rc == 0 && i < interface->queues; i++) {
+		struct packet_socket *socket = interface->sockets[i];
+
+		port->send_queues[i].handle = port->receive_queues[i].handle = socket;
+		port_queue_start(&port->send_queues[i], -1);
+		port_queue_start(&port->receive_queues[i], packet_socket_fd(socket));
+	}
+	return rc;
+}
+
+static void interface_free(struct interface *interface)
+{
+	netlink_unwatch(interface->watch);
+	free(interface->sockets);
+	free(interface);
+}
+
+static void interface_close(struct port *port)
+{
+	struct interface *interface = port->private;
+
+	if (!interface)
+		return;
+	close_sockets(port, interface);
+	port_set_link(port, false);
+	interface_free(interface);
+	port->private = NULL;
+}
+
+static int interface_open(struct port *port, struct event_base *loop, struct error *error)
+{
+	const struct interface_options *options = &port->config.options.interface;
+	struct interface *interface = calloc(1, sizeof(*interface));
+	int rc;
+
+	if (!interface)
+		return error_set(error, ENOMEM, "out of memory");
+	interface->queues = options->queues;
+	interface->sockets = calloc(options->queues, sizeof(*interface->sockets));
+	if (!interface->sockets) {
+		rc = error_set(error, ENOMEM, "out of memory");
+		goto fail;
+	}
+	/* Watched before it is looked at, so that no change is missed between the two. */
+	rc = netlink_watch(loop, options->name, on_link, port, &interface->watch, error);
+	if (rc == 0)
+		rc = netlink_get_link(options->name, &interface->link, error);
+	if (rc == 0)
+		rc = check_link(options, &interface->link, error);
+	if (rc != 0)
+		goto fail;
+	rc = port_set_queues(port, options->queues, options->queues);
+	if (rc != 0) {
+		error_set(error, -rc, "out of memory");
+		goto fail;
+	}
+	rc = open_sockets(port, interface, error);
+	if (rc != 0) {
+		error_prefix(error, "interface '%s': ", options->name);
+		goto fail;
+	}
+	port->private = interface;
+	port->fault = NULL;
+	port_set_link(port, interface->link.carrier);
+	return 0;
+fail:
+	interface_free(interface);
+	return rc;
+}
+
+/* Down with a reason, which is logged when it is a new one. */
+static void fail(struct port *port, struct interface *interface, const char *reason)
+{
+	close_sockets(port, interface);
+	if (strcmp(interface->fault, reason) != 0)
+		log_warning("port %s: %s", port->name, reason);
+	snprintf(interface->fault, sizeof(interface->fault), "%s", reason);
+	port->fault = interface->fault;
+	port_set_link(port, false);
+}
+
+/* One of that name is there: the one we have, or another. */
+static void follow(struct port *port, struct interface *interface, const struct netlink_link *link)
+{
+	struct error error;
+
+	if (is_open(interface) && link->index != interface->link.index)
+		close_sockets(port, interface);
+	interface->link = *link;
+	if (!is_open(interface)) {
+		if (check_link(&port->config.options.interface, link, &error) != 0 ||
+		    open_sockets(port, interface, &error) != 0) {
+			fail(port, interface, error.text);
+			return;
+		}
+		log_info("port %s: interface %s is back", port->name, link->name);
+	}
+	interface->fault[0] = '\0';
+	port->fault = NULL;
+	port_set_link(port, link->carrier);
+}
+
+/* Control: the kernel has spoken of the interface. */
+static void on_link(void *context, const struct netlink_link *link)
+{
+	struct port *port = context;
+	struct interface *interface = port->private;
+
+	if (link) {
+		follow(port, interface, link);
+	} else {
+		memset(&interface->link, 0, sizeof(interface->link));
+		fail(port, interface, "interface gone");
+	}
+	if (interface->changed)
+		interface->changed(interface->context);
+}
+
+uint32_t port_interface_mtu(const struct port *port)
+{
+	return ((const struct interface *)port->private)->link.mtu;
+}
+
+void port_interface_listen(struct port *port, void (*changed)(void *context), void *context)
+{
+	struct interface *interface = port->private;
+
+	interface->changed = changed;
+	interface->context = context;
+}
+
+static uint32_t interface_receive(struct port_queue *queue, struct burst *burst,
+				  struct port_counters *counters)
+{
+	return packet_socket_receive(queue->handle, burst, counters);
+}
+
+static uint32_t interface_send(struct port_queue *queue, struct frame *const *frames,
+			       uint32_t count, struct port_counters *counters)
+{
+	return packet_socket_send(queue->handle, frames, count, counters);
+}
+
+/* The socket is watched by its edges, so what came before must be seen here. */
+static bool interface_arm(struct port_queue *queue)
+{
+	return packet_socket_is_empty(queue->handle);
+}
+
+static uint32_t interface_offloads(const struct port_queue *queue)
+{
+	return packet_socket_offloads(queue->handle);
+}
+
+static void interface_show(const struct port *port, json_t *object)
+{
+	const struct interface *interface = port->private;
+	char mac[MAC_TEXT_LENGTH];
+	uint64_t lost = interface->lost;
+
+	for (uint16_t i = 0; is_open(interface) && i < interface->queues; i++)
+		lost += packet_socket_lost(interface->sockets[i]);
+	json_object_set_new(object, "interface", json_string(port->config.options.interface.name));
+	json_object_set_new(object, "driver", json_string("packet"));
+	json_object_set_new(object, "queues", json_integer(interface->queues));
+	json_object_set_new(object, "kernel_drops", json_integer((json_int_t)lost));
+	if (interface->link.index == 0)
+		return;
+	json_object_set_new(object, "ifindex", json_integer(interface->link.index));
+	json_object_set_new(object, "mtu", json_integer(interface->link.mtu));
+	json_object_set_new(object, "interface_mac",
+			    json_string(mac_to_text(interface->link.mac, mac)));
+	json_object_set_new(object, "carrier", json_boolean(interface->link.carrier));
+}
+
+const struct port_type port_interface = {
+	.name = "interface",
+	.keys = port_interface_keys,
+	.defaults = port_interface_defaults,
+	.open = interface_open,
+	.close = interface_close,
+	.receive = interface_receive,
+	.send = interface_send,
+	.arm = interface_arm,
+	.offloads = interface_offloads,
+	.show = interface_show,
+};
