@@ -266,12 +266,7 @@ static void set_legs(struct gateway *gateway)
 	inner->mtu = config->mtu;
 	inner->address_count = config->address_count;
 	memcpy(inner->addresses, config->addresses, sizeof(inner->addresses));
-	if (config->uplink.has_mac) {
-		outer->mac = config->uplink.mac;
-	} else {
-		outer->mac = config->mac;
-		outer->mac.bytes[1] ^= 1;
-	}
+	outer->mac = gateway_outer_mac(gateway);
 }
 
 static int set_nat(struct gateway *gateway, struct error *error)
@@ -469,6 +464,8 @@ void gateways_link_changed(struct vswitch *vswitch, const struct port *port)
 	if (gateway == NULL)
 		return;
 	if (gateway->uplink == port) {
+		if (atomic_load_explicit(&port->link, memory_order_relaxed))
+			gateway_outer_restart(gateway);
 		gateway->outside_changed = true;
 		gateway_finish_later(gateway);
 	} else if (port->binding != NULL &&

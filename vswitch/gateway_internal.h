@@ -122,8 +122,11 @@ void gateway_finish_later(struct gateway *gateway);
 int gateway_build_routes(struct gateway *gateway);
 
 /* gateway_outer.c */
+struct mac gateway_outer_mac(const struct gateway *gateway);
 int gateway_outer_start(struct gateway *gateway);
 void gateway_outer_stop(struct gateway *gateway);
+/* The uplink's link has come back, perhaps to another network. */
+void gateway_outer_restart(struct gateway *gateway);
 /* Collects what the leg outside has now; true when that differs from gateway->outside. */
 bool gateway_outer_collect(struct gateway *gateway);
 /* Puts gateway->outside into force: leg, neighbours, translator. Routes and publication follow. */
