@@ -266,12 +266,7 @@ static void set_legs(struct gateway *gateway)
 	inner->mtu = config->mtu;
 	inner->address_count = config->address_count;
 	memcpy(inner->addresses, config->addresses, sizeof(inner->addresses));
-	if (config->uplink.has_mac) {
-		outer->mac = config->uplink.mac;
-	} else {
-		outer->mac = config->mac;
-		outer->mac.bytes[1] ^= 1;
-	}
+	outer->mac = gateway_outer_mac(gateway);
 }
 
 static int set_nat(struct gateway *gateway, struct error *error)
@@ -355,18 +350,23 @@ static int gateway_update(struct vswitch *vswitch, struct network *network, stru
 	}
 	take_ports(gateway);
 	gateway->outside_changed |= gateway_outer_collect(gateway) || gateway->stale;
-	return gateway_guard_update(gateway) != 0
-		   ? error_set(error, ENOMEM, "network '%s': out of memory", config->name)
-		   : 0;
+	if (gateway_guard_update(gateway) != 0)
+		return error_set(error, ENOMEM, "network '%s': out of memory", config->name);
+	return gateway_host_start(gateway, error);
 }
 
-int gateways_update(struct vswitch *vswitch, struct error *error)
+int gateways_update(struct vswitch *vswitch, const char *file, struct error *error)
 {
 	int result = 0;
 
 	for (uint16_t i = 0; i < vswitch->network_limit && result == 0; i++) {
-		if (vswitch->networks[i] != NULL)
-			result = gateway_update(vswitch, vswitch->networks[i], error);
+		struct network *network = vswitch->networks[i];
+
+		if (network == NULL)
+			continue;
+		result = gateway_update(vswitch, network, error);
+		if (result != 0 && file != NULL)
+			error_prefix(error, "%s:%u: ", file, network->config.line);
 	}
 	/* Each may lead into the others. */
 	for (uint16_t i = 0; i < vswitch->network_limit && result == 0; i++) {
@@ -409,7 +409,6 @@ static void settle(struct gateway *gateway)
 		neighbour_set_leg(gateway->neighbours, &inner->route, gateway_now());
 	gateway_state_load(gateway);
 	gateway_services_start(gateway);
-	gateway_host_start(gateway);
 	if (gateway_outer_start(gateway) != 0)
 		log_error("network %s: out of memory, no address outside", gateway->network);
 	gateway_finish_later(gateway);
@@ -469,6 +468,8 @@ void gateways_link_changed(struct vswitch *vswitch, const struct port *port)
 	if (gateway == NULL)
 		return;
 	if (gateway->uplink == port) {
+		if (atomic_load_explicit(&port->link, memory_order_relaxed))
+			gateway_outer_restart(gateway);
 		gateway->outside_changed = true;
 		gateway_finish_later(gateway);
 	} else if (port->binding != NULL &&

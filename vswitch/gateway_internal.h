@@ -96,7 +96,7 @@ struct gateway {
 	struct dns_tcp *dns_tcp;
 	uint32_t forward_count; /* passed on by the host to a user uplink */
 	struct nat_forward *forwards;
-	bool host_side; /* the host's side of a tap uplink has been made */
+	bool host_side; /* the host's side of the uplink has been made */
 
 	bool guards_changed;
 	struct event *timer;
@@ -122,14 +122,17 @@ void gateway_finish_later(struct gateway *gateway);
 int gateway_build_routes(struct gateway *gateway);
 
 /* gateway_outer.c */
+struct mac gateway_outer_mac(const struct gateway *gateway);
 int gateway_outer_start(struct gateway *gateway);
 void gateway_outer_stop(struct gateway *gateway);
+/* The uplink's link has come back, perhaps to another network. */
+void gateway_outer_restart(struct gateway *gateway);
 /* Collects what the leg outside has now; true when that differs from gateway->outside. */
 bool gateway_outer_collect(struct gateway *gateway);
 /* Puts gateway->outside into force: leg, neighbours, translator. Routes and publication follow. */
 void gateway_outer_apply(struct gateway *gateway);
 /* The host's own part: a tap's host side, a user uplink's forwards. */
-void gateway_host_start(struct gateway *gateway);
+int gateway_host_start(struct gateway *gateway, struct error *error);
 void gateway_host_stop(struct gateway *gateway);
 
 /* gateway_state.c: neighbours and MAC addresses, from the last weftd to the next. */

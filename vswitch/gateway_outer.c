@@ -4,6 +4,7 @@
 #include "vswitch/gateway_internal.h"
 
 #include "base/log.h"
+#include "base/siphash.h"
 #include "base/store.h"
 #include "nat/nat.h"
 #include "route/dhcp_client.h"
@@ -13,9 +14,43 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 static const char remembered_table[] = "uplink";
+
+/* Of this machine: on one wire there may be two with networks of one name. */
+static void read_machine(char id[64])
+{
+	FILE *file = fopen("/etc/machine-id", "re");
+
+	if (file == NULL || fgets(id, 64, file) == NULL)
+		snprintf(id, 64, "%08lx", (unsigned long)gethostid());
+	if (file != NULL)
+		fclose(file);
+}
+
+/* The configuration's, else one of our own that is the same at each start: no other host's on the
+ * link, nor that of an interface below us, whose frames are the host's. */
+struct mac gateway_outer_mac(const struct gateway *gateway)
+{
+	static const uint64_t key[2] = { 0x77656674, 0x6f757465 };
+	char text[64 + CONFIG_NAME_MAX + 1];
+	char id[64];
+	struct mac mac;
+	uint64_t hash;
+	int n;
+
+	if (gateway->config->uplink.has_mac)
+		return gateway->config->uplink.mac;
+	read_machine(id);
+	n = snprintf(text, sizeof(text), "%.63s/%s", id, gateway->network);
+	hash = siphash(key, text, (size_t)n);
+	memcpy(mac.bytes, &hash, sizeof(mac.bytes));
+	mac.bytes[0] = 0x02; /* unicast, locally administered */
+	return mac;
+}
 
 static void add_address(struct gateway_outside *outside, const struct ip_prefix *address)
 {
@@ -264,4 +299,12 @@ void gateway_outer_stop(struct gateway *gateway)
 	slaac_client_destroy(gateway->slaac_client);
 	gateway->dhcp_client = NULL;
 	gateway->slaac_client = NULL;
+}
+
+void gateway_outer_restart(struct gateway *gateway)
+{
+	if (gateway->dhcp_client != NULL)
+		dhcp_client_restart(gateway->dhcp_client, gateway_now());
+	if (gateway->slaac_client != NULL)
+		slaac_client_restart(gateway->slaac_client, gateway_now());
 }
