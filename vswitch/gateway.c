@@ -377,6 +377,8 @@ static int gateway_update(struct vswitch *vswitch, struct network *network, stru
 			return result;
 	}
 	take_ports(gateway);
+	if (gateway->legs[GATEWAY_INNER].port != NULL)
+		port_gateway_set_mtu(gateway->legs[GATEWAY_INNER].port, config->gateway->mtu);
 	gateway->outside_changed |= gateway_outer_collect(gateway) || gateway->stale;
 	if (gateway_guard_update(gateway) != 0)
 		return error_set(error, ENOMEM, "network '%s': out of memory", config->name);

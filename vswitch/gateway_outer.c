@@ -10,6 +10,7 @@
 #include "route/dhcp_client.h"
 #include "route/neighbour.h"
 #include "route/slaac_client.h"
+#include "vswitch/port_gateway.h"
 #include "vswitch/port_user.h"
 
 #include <errno.h>
@@ -184,6 +185,8 @@ void gateway_outer_apply(struct gateway *gateway)
 	if (!gateway->config->uplink.present)
 		return;
 	leg->route.mtu = outside->mtu;
+	if (leg->port != NULL)
+		port_gateway_set_mtu(leg->port, outside->mtu);
 	leg->route.address_count = outside->address_count;
 	memcpy(leg->route.addresses, outside->addresses, sizeof(leg->route.addresses));
 	for (uint32_t i = 0;
