@@ -21,6 +21,7 @@ import cases  # noqa: E402
 import contenders  # noqa: E402
 import measure  # noqa: E402
 import report  # noqa: E402
+import tcp  # noqa: E402
 
 
 def parse_arguments():
@@ -34,7 +35,7 @@ def parse_arguments():
                         help="the build directory, configured with -Dbench=true")
     parser.add_argument("--quick", action="store_true", help="two minutes: three short runs each")
     parser.add_argument("--only", metavar="NAME,NAME", help="these contenders: " + ", ".join(
-        contender.name for contender in contenders.ALL))
+        contender.name for contender in report.ALL))
     parser.add_argument("--repeats", type=int, help="valid runs of each point")
     parser.add_argument("--duration", type=float, help="seconds of each run")
     parser.add_argument("--cores", default="0,1", metavar="GUESTS,SWITCH",
@@ -59,7 +60,7 @@ def parse_arguments():
 def find_contenders(context, wanted):
     """Those that can run here; the others are told with the reason."""
     present, absent = [], {}
-    for kind in contenders.ALL:
+    for kind in report.ALL:
         if wanted and kind.name not in wanted:
             continue
         contender = kind(context)
@@ -87,8 +88,8 @@ class Bench:
         self.arguments = arguments
         self.context = context
         self.records = []
-        duration = arguments.duration or (0.3 if arguments.quick else 1.0)
-        self.timing = ["--duration", str(duration), "--warm-up", "0.1"]
+        self.seconds = arguments.duration or (0.3 if arguments.quick else 1.0)
+        self.timing = ["--duration", str(self.seconds), "--warm-up", "0.1"]
 
     def repeats(self, case):
         return self.arguments.repeats or (3 if self.arguments.quick else case.repeats)
@@ -118,6 +119,12 @@ class Bench:
                                                self.timing)
                 self.keep(case, contender, points[0], number, result)
                 return
+            if case.name == "tcp":
+                for point in points:
+                    result = tcp.measure(self.context, contender, directory, point, self.seconds)
+                    result["dropped"] = measure.judge(result)
+                    self.keep(case, contender, point, number, result)
+                return
             contender.start(directory, idle, poll)
             for point in points:
                 result = measure.measure(self.context, contender, point, self.timing)
@@ -131,6 +138,9 @@ class Bench:
     def run_case(self, case, present):
         """Rounds until each point has its valid runs, or twice as many were tried."""
         wanted = self.repeats(case)
+        if case.name == "tcp" and tcp.missing() is not None:
+            print(f"tcp: {tcp.missing()}", flush=True)
+            return
         for number in range(wanted * 2):
             for contender in present:
                 if contender.name not in case.contenders:

@@ -101,5 +101,26 @@ GSO = Case(
     (Point("64 KiB", ("--size", "65214", "--offload", "--ring", "256", "--batch", "32")),),
     ("limit", "weft"))
 
-ALL = {case.name: case for case in (L2, PORTS, MACS, FLOWS, LATENCY, STARTUP, GSO)}
+TCP = Case(
+    "tcp", "TCP between two namespaces",
+    "One connection of iperf3 over two taps, frames of up to 64 KiB with checksum offload, and over "
+    "two veth pairs with the kernel's bridge. Sender on one core; receiver and weft's worker, with "
+    "adaptive polling, share the other.",
+    "gbps", "Gbit/s",
+    (Point("1 connection", ()), Point("4 connections", ("-P", "4"))),
+    ("weft", "bridge"), repeats=5)
+
+FORMATS = (("split", ()), ("split, in order", ("--in-order",)), ("packed", ("--packed",)),
+           ("packed, in order", ("--packed", "--in-order")))
+
+PACKED = Case(
+    "packed", "Ring formats",
+    "The same frames over split and packed rings, each with and without IN_ORDER.",
+    "mpps", "Mpps",
+    tuple(Point(f"{size} {name}", ("--size", str(size), *options))
+          for size in (64, 512, "imix") for name, options in FORMATS),
+    ("weft", "testpmd"))
+
+ALL = {case.name: case for case in (L2, PORTS, MACS, FLOWS, LATENCY, STARTUP, GSO, TCP,
+                                 PACKED)}
 DEFAULT = ("l2",)

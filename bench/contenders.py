@@ -169,7 +169,7 @@ class Testpmd(Contender):
     name = "testpmd"
     title = "testpmd io"
     setup = "DPDK net_vhost, io forwarding: no switching at all"
-    cases = {"l2", "flows", "latency", "startup", "macs"}
+    cases = {"l2", "flows", "latency", "startup", "macs", "packed"}
 
     def program(self):
         return shutil.which("dpdk-testpmd")

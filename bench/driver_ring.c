@@ -6,6 +6,28 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Nobody is to call us, in either format. */
+static void init_packed(struct driver_ring *ring, const struct fake_packed *from)
+{
+	ring->packed_descriptors = from->descriptors;
+	ring->driver_event = from->driver_event;
+	ring->device_event = from->device_event;
+	/* The same 16 bytes, as far as prefetching goes. */
+	ring->descriptors = (struct fake_descriptor *)(void *)from->descriptors;
+	atomic_store_explicit(&ring->driver_event->flags, 1, memory_order_relaxed);
+}
+
+static void init_split(struct driver_ring *ring)
+{
+	/* Whoever gives buffer i the first time finds its id where it will look ever after. */
+	for (uint16_t i = 0; i < ring->size; i++) {
+		ring->used->ring[i].id = i;
+		ring->available->ring[i] = i;
+	}
+	atomic_store_explicit(&ring->available->flags, 1, memory_order_relaxed);
+	driver_ring_suppress_calls(ring);
+}
+
 int driver_ring_init(struct driver_ring *ring, struct fake_guest *guest, uint32_t queue,
 		     uint16_t flags)
 {
@@ -17,6 +39,8 @@ int driver_ring_init(struct driver_ring *ring, struct fake_guest *guest, uint32_
 	ring->mask = (uint16_t)(ring->size - 1);
 	ring->flags = flags;
 	ring->event_idx = (guest->options.features & FAKE_BIT(FAKE_F_EVENT_IDX)) != 0;
+	ring->packed = from->ring.is_packed;
+	ring->in_order = (guest->options.features & FAKE_BIT(FAKE_F_IN_ORDER)) != 0;
 	ring->descriptors = from->ring.descriptors;
 	ring->available = from->ring.available;
 	ring->used = from->ring.used;
@@ -29,14 +53,12 @@ int driver_ring_init(struct driver_ring *ring, struct fake_guest *guest, uint32_
 	ring->lengths = calloc(ring->size, sizeof(*ring->lengths));
 	if (ring->lengths == NULL)
 		return -ENOMEM;
-	/* Whoever gives buffer i the first time finds its id where it will look ever after. */
-	for (uint16_t i = 0; i < ring->size; i++) {
-		ring->used->ring[i].id = i;
-		ring->available->ring[i] = i;
+	for (uint16_t i = 0; i < ring->size; i++)
 		ring->lengths[i] = ring->stride - DRIVER_RING_ALIGN;
-	}
-	atomic_store_explicit(&ring->available->flags, 1, memory_order_relaxed);
-	driver_ring_suppress_calls(ring);
+	if (ring->packed)
+		init_packed(ring, &from->ring.packed);
+	else
+		init_split(ring);
 	return 0;
 }
 

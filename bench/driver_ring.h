@@ -1,7 +1,8 @@
-/* The fast path of a guest's split virtqueue, driver side: buffer i of a ring's own memory is
- * always described by descriptor i, and rings are worked on in batches. What a real driver writes
- * for each frame is written here too (descriptor, and the available ring where it changed); nothing
- * is read back but used entries. No system call unless the device asks for a kick.
+/* The fast path of a guest's virtqueue, split or packed, driver side: buffer i of a ring's own
+ * memory is always described by descriptor i (in a packed ring: stands in slot i), and rings are
+ * worked on in batches. What a real driver writes for each frame is written here too (descriptor,
+ * and the available ring where it changed); nothing is read back but used entries. No system call
+ * unless the device asks for a kick.
  *
  * The fake guest of the tests makes memory and connection; this takes the rings over afterwards. */
 #ifndef WEFT_BENCH_DRIVER_RING_H
@@ -22,10 +23,16 @@ struct driver_ring {
 	uint16_t used_index;	  /* next entry to take */
 	uint16_t flags;		  /* of each descriptor */
 	bool event_idx;
-	bool broken; /* the device returned what it was not given */
+	bool packed;
+	bool in_order; /* buffers come back in the order they were given, perhaps one for several */
+	bool broken;   /* the device returned what it was not given */
 	struct fake_descriptor *descriptors;
 	struct fake_available *available;
 	struct fake_used *used;
+	struct fake_packed_descriptor *packed_descriptors;
+	struct fake_event *driver_event, *device_event; /* packed */
+	uint16_t first_flags; /* packed: of the first descriptor that is not published yet */
+	uint16_t seen;	      /* packed: entries up to here are known to be used */
 	uint8_t *slots;
 	uint64_t slots_address; /* guest physical */
 	uint32_t stride;
@@ -50,10 +57,54 @@ static inline uint8_t *driver_ring_slot(const struct driver_ring *ring, uint32_t
 	return ring->slots + (size_t)id * ring->stride;
 }
 
+#define DRIVER_RING_AVAILABLE 0x80u
+#define DRIVER_RING_USED      0x8000u
+#define DRIVER_RING_SCAN      256u
+
+/* Packed: the flags of a slot at free-running `index` that say it is used, or available. */
+static inline uint16_t driver_ring_used_flags(const struct driver_ring *ring, uint16_t index)
+{
+	return index / ring->size % 2 == 0 ? DRIVER_RING_AVAILABLE | DRIVER_RING_USED : 0;
+}
+
+static inline uint16_t driver_ring_available_flags(const struct driver_ring *ring, uint16_t index)
+{
+	return index / ring->size % 2 == 0 ? DRIVER_RING_AVAILABLE : DRIVER_RING_USED;
+}
+
+/* Packed: moves `seen` over what is used now, a bounded number at a time. */
+static inline void driver_ring_scan(struct driver_ring *ring)
+{
+	for (uint32_t i = 0; i < DRIVER_RING_SCAN && ring->seen != ring->published; i++) {
+		uint16_t slot = ring->seen & ring->mask, count = 1;
+		struct fake_packed_descriptor *at = &ring->packed_descriptors[slot];
+		/* Acquire: the rest of the slot and the buffer were written before. */
+		uint16_t flags = atomic_load_explicit(&at->flags, memory_order_acquire);
+
+		if ((flags & (DRIVER_RING_AVAILABLE | DRIVER_RING_USED)) !=
+		    driver_ring_used_flags(ring, ring->seen))
+			break;
+		if (ring->in_order)
+			count = (uint16_t)(((at->id - slot) & ring->mask) + 1);
+		if (__builtin_expect(at->id >= ring->size || (!ring->in_order && at->id != slot) ||
+					 count > (uint16_t)(ring->published - ring->seen),
+				     0)) {
+			ring->broken = true;
+			return;
+		}
+		ring->seen = (uint16_t)(ring->seen + count);
+	}
+}
+
 /* Used entries that were not taken yet. Acquire: pairs with the device's release of used->index
  * after its writes to buffers and entries. */
-static inline uint16_t driver_ring_used_count(const struct driver_ring *ring)
+static inline uint16_t driver_ring_used_count(struct driver_ring *ring)
 {
+	if (ring->packed) {
+		if (ring->seen == ring->used_index)
+			driver_ring_scan(ring);
+		return (uint16_t)(ring->seen - ring->used_index);
+	}
 	return (uint16_t)(atomic_load_explicit(&ring->used->index, memory_order_acquire) -
 			  ring->used_index);
 }
@@ -64,11 +115,27 @@ static inline uint16_t driver_ring_free_count(const struct driver_ring *ring)
 	return (uint16_t)(ring->size - (uint16_t)(ring->available_index - ring->used_index));
 }
 
+/* Takes back all that is used (sending side); buffers the driver owns then. */
+static inline uint16_t driver_ring_reclaim(struct driver_ring *ring)
+{
+	if (ring->packed) {
+		driver_ring_scan(ring);
+		ring->used_index = ring->seen;
+	} else {
+		/* Acquire: the device has read those buffers. */
+		ring->used_index = atomic_load_explicit(&ring->used->index, memory_order_acquire);
+	}
+	return driver_ring_free_count(ring);
+}
+
 /* Takes the id in the used entry at `index`; a wild one marks the ring broken. */
 static inline uint32_t driver_ring_used_id(struct driver_ring *ring, uint16_t index)
 {
-	uint32_t id = ring->used->ring[index & ring->mask].id;
+	uint32_t id;
 
+	if (ring->packed || ring->in_order)
+		return index & ring->mask;
+	id = ring->used->ring[index & ring->mask].id;
 	if (__builtin_expect(id >= ring->size, 0)) {
 		ring->broken = true;
 		return 0;
@@ -76,12 +143,42 @@ static inline uint32_t driver_ring_used_id(struct driver_ring *ring, uint16_t in
 	return id;
 }
 
+/* The bytes written, of the used entry at `index`. */
+static inline uint32_t driver_ring_used_length(const struct driver_ring *ring, uint16_t index)
+{
+	return ring->packed ? ring->packed_descriptors[index & ring->mask].length
+			    : ring->used->ring[index & ring->mask].length;
+}
+
+static inline void driver_ring_give_packed(struct driver_ring *ring, uint32_t id)
+{
+	struct fake_packed_descriptor *descriptor =
+	    &ring->packed_descriptors[ring->available_index & ring->mask];
+	uint16_t flags =
+	    (uint16_t)(ring->flags | driver_ring_available_flags(ring, ring->available_index));
+
+	descriptor->address = ring->slots_address + (uint64_t)id * ring->stride;
+	descriptor->length = ring->lengths[id];
+	descriptor->id = (uint16_t)id;
+	/* The first of what is published at once comes last. */
+	if (ring->available_index == ring->published)
+		ring->first_flags = flags;
+	else
+		atomic_store_explicit(&descriptor->flags, flags, memory_order_relaxed);
+	ring->available_index++;
+}
+
 /* Makes buffer `id` the next one for the device. */
 static inline void driver_ring_give(struct driver_ring *ring, uint32_t id)
 {
 	struct fake_descriptor *descriptor = &ring->descriptors[id];
-	uint16_t *entry = &ring->available->ring[ring->available_index & ring->mask];
+	uint16_t *entry;
 
+	if (ring->packed) {
+		driver_ring_give_packed(ring, id);
+		return;
+	}
+	entry = &ring->available->ring[ring->available_index & ring->mask];
 	descriptor->address = ring->slots_address + (uint64_t)id * ring->stride;
 	descriptor->length = ring->lengths[id];
 	descriptor->flags = ring->flags;
@@ -95,6 +192,9 @@ static inline bool driver_ring_wants_kick(const struct driver_ring *ring, uint16
 {
 	uint16_t event;
 
+	/* Where it is to be told of a certain slot, it is told too often. */
+	if (ring->packed)
+		return atomic_load_explicit(&ring->device_event->flags, memory_order_relaxed) != 1;
 	if (!ring->event_idx)
 		return (atomic_load_explicit(&ring->used->flags, memory_order_relaxed) & 1) == 0;
 	event = atomic_load_explicit((_Atomic uint16_t *)&ring->used->ring[ring->size],
@@ -111,7 +211,12 @@ static inline void driver_ring_publish(struct driver_ring *ring)
 	if (old == ring->available_index)
 		return;
 	/* Release: pairs with the device's acquire before it reads entries and descriptors. */
-	atomic_store_explicit(&ring->available->index, ring->available_index, memory_order_release);
+	if (ring->packed)
+		atomic_store_explicit(&ring->packed_descriptors[old & ring->mask].flags,
+				      ring->first_flags, memory_order_release);
+	else
+		atomic_store_explicit(&ring->available->index, ring->available_index,
+				      memory_order_release);
 	ring->published = ring->available_index;
 	/* The index must be visible before the device's wish is read (virtio 1.2, 2.7.13.4.1). */
 	atomic_thread_fence(memory_order_seq_cst);
@@ -122,7 +227,7 @@ static inline void driver_ring_publish(struct driver_ring *ring)
 /* With event indices, "no interrupt" is an event half the number space away. */
 static inline void driver_ring_suppress_calls(struct driver_ring *ring)
 {
-	if (ring->event_idx)
+	if (ring->event_idx && !ring->packed)
 		atomic_store_explicit((_Atomic uint16_t *)&ring->available->ring[ring->size],
 				      (uint16_t)(ring->used_index + 0x8000), memory_order_relaxed);
 }

@@ -178,6 +178,20 @@ static bool set_event_idx(struct generator_options *options, const char *value)
 	return true;
 }
 
+static bool set_packed(struct generator_options *options, const char *value)
+{
+	(void)value;
+	options->packed = true;
+	return true;
+}
+
+static bool set_in_order(struct generator_options *options, const char *value)
+{
+	(void)value;
+	options->in_order = true;
+	return true;
+}
+
 static bool set_latency(struct generator_options *options, const char *value)
 {
 	(void)value;
@@ -216,6 +230,8 @@ static const struct option_row rows[] = {
 	{ "timeout", "SECONDS", "for the backend to appear and to forward (10)", set_timeout },
 	{ "core", "N", "run there", set_core },
 	{ "event-idx", NULL, "negotiate event indices", set_event_idx },
+	{ "packed", NULL, "packed rings", set_packed },
+	{ "in-order", NULL, "negotiate IN_ORDER", set_in_order },
 	{ "watch", "PID", "tell the processor time this process takes meanwhile", set_watch },
 	{ "latency", NULL, "take the time of each frame, not of one in 16", set_latency },
 };

@@ -21,6 +21,7 @@ struct generator_options {
 	double timeout;
 	int core;
 	bool event_idx;
+	bool packed, in_order;
 	bool all_latencies;
 	int watch; /* process id; 0: none */
 };

@@ -7,9 +7,11 @@ import statistics
 import cases
 import contenders
 import svg
+import tcp
 
-TITLES = {contender.name: contender.title for contender in contenders.ALL}
-SETUPS = {contender.name: contender.setup for contender in contenders.ALL}
+ALL = contenders.ALL + [tcp.KernelBridge]
+TITLES = {contender.name: contender.title for contender in ALL}
+SETUPS = {contender.name: contender.setup for contender in ALL}
 
 
 def figure(case, record):
@@ -121,7 +123,7 @@ def detail_names(case):
 
 
 def present_in(summaries):
-    return [contender.name for contender in contenders.ALL
+    return [contender.name for contender in ALL
             if any(name == contender.name for _, name in summaries)]
 
 

@@ -30,7 +30,9 @@ static int create_side(struct traffic *traffic, uint32_t index)
 		.ring_size = (uint16_t)options->ring_size,
 		.buffer_size = options->buffer_size,
 		.indirect_entries = 1,
-		.features = PLAIN_FEATURES | (options->event_idx ? FAKE_BIT(FAKE_F_EVENT_IDX) : 0) |
+		.packed = options->packed,
+		.features = PLAIN_FEATURES | (options->in_order ? FAKE_BIT(FAKE_F_IN_ORDER) : 0) |
+			    (options->event_idx ? FAKE_BIT(FAKE_F_EVENT_IDX) : 0) |
 			    (options->stream.offload ? OFFLOAD_FEATURES : 0),
 		.timeout_ms = (uint32_t)(options->timeout * 1000),
 	};
@@ -118,14 +120,6 @@ int traffic_connect(struct traffic *traffic, uint64_t deadline_ns)
 	return rc != 0 ? rc : connect_side(&traffic->sides[1], deadline_ns);
 }
 
-/* Free buffers of a sending ring, after taking back what the device returned. Acquire: the device
- * has read those buffers. */
-static uint32_t reclaim(struct driver_ring *ring)
-{
-	ring->used_index = atomic_load_explicit(&ring->used->index, memory_order_acquire);
-	return driver_ring_free_count(ring);
-}
-
 /* Only what is the driver's own by now: touching a buffer the device still works on would take its
  * cache lines away. Ids mostly follow one another; where they do not, this costs a little time. */
 static inline void prefetch_to_send(const struct driver_ring *ring, uint32_t id, uint32_t first)
@@ -150,7 +144,7 @@ static inline void prefetch_received(const struct driver_ring *ring, uint32_t id
 static uint32_t send_batch(struct traffic_side *side, uint32_t count, uint64_t now)
 {
 	struct driver_ring *ring = &side->send;
-	uint32_t free_count = reclaim(ring);
+	uint32_t free_count = driver_ring_reclaim(ring);
 	/* The line that changes: the second, or with several flows the first as well. */
 	uint32_t data = side->stream.options->flows == 1 && !side->stream.options->offload;
 
@@ -177,7 +171,7 @@ static uint32_t send_batch(struct traffic_side *side, uint32_t count, uint64_t n
 static uint32_t merged_length(struct driver_ring *ring, uint32_t length, uint32_t further)
 {
 	for (uint32_t i = 1; i <= further; i++)
-		length += ring->used->ring[(uint16_t)(ring->used_index + i) & ring->mask].length;
+		length += driver_ring_used_length(ring, (uint16_t)(ring->used_index + i));
 	return length;
 }
 
@@ -213,7 +207,7 @@ static uint32_t receive_batch(struct traffic *traffic, struct traffic_side *side
 		prefetch_received(ring, ring->used_index + i);
 	while (done < waiting) {
 		uint32_t id = driver_ring_used_id(ring, ring->used_index);
-		uint32_t length = ring->used->ring[ring->used_index & ring->mask].length;
+		uint32_t length = driver_ring_used_length(ring, ring->used_index);
 		uint8_t *slot = driver_ring_slot(ring, id);
 		uint16_t buffers;
 
@@ -276,7 +270,7 @@ static uint32_t send_round(struct traffic *traffic, uint32_t from, struct pace *
 
 	if (count == 0)
 		return 0;
-	if (pace->per_cycle == 0 && !worth_it(traffic, reclaim(&side->send), patience))
+	if (pace->per_cycle == 0 && !worth_it(traffic, driver_ring_reclaim(&side->send), patience))
 		return 0;
 	count = send_batch(side, count, now);
 	pace->sent += count;
@@ -359,7 +353,7 @@ static bool send_marked(struct traffic_side *side, enum stream_kind kind, uint32
 	uint32_t id;
 	uint8_t *slot;
 
-	if (reclaim(ring) == 0)
+	if (driver_ring_reclaim(ring) == 0)
 		return false;
 	id = driver_ring_used_id(ring, ring->available_index);
 	slot = driver_ring_slot(ring, id);
@@ -376,7 +370,7 @@ static int restore(struct traffic *traffic, uint64_t deadline_ns)
 	for (uint32_t i = 0; i < 2; i++) {
 		struct traffic_side *side = &traffic->sides[i];
 
-		while (reclaim(&side->send) < side->send.size)
+		while (driver_ring_reclaim(&side->send) < side->send.size)
 			if (clock_ns() > deadline_ns)
 				return -ETIMEDOUT;
 		for (uint32_t j = 0; j < side->send.size; j++)

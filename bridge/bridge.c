@@ -2,21 +2,41 @@
  * whom. The pipeline calls it for a whole burst of one port, on a worker.
  *
  * A burst is walked twice: first every frame is classified and the MAC table's buckets it needs are
- * asked for; then, with them on their way, each frame is learned from and looked up. */
+ * asked for; then, with them on their way, each frame is learned from and looked up. A frame with
+ * the addresses of the one before it, as most have, shares that one's verdict. */
 #include "bridge/bridge.h"
 
 #include "base/parse.h"
+#include "bridge/mac_find.h"
 
-#define DESTINATION 0u
-#define SOURCE	    6u
-#define TAG_TCI	    14u
-#define LINK_LOCAL  0x0180c2000000ULL /* 802.1D 7.12.6, the last four bits free */
+#define TAG_TCI	   14u
+#define LINK_LOCAL 0x0180c2000000ULL /* 802.1D 7.12.6, the last four bits free */
+#define GROUP	   0x010000000000ULL /* of an address as a number */
+#define ADMITTED   ((uint32_t)DROP_COUNT)
+#define SAME	   0xffu /* as the frame before it */
 
 /* Between the two walks: a verdict that is still to be made. */
 #define TO_GATEWAY (BRIDGE_FLOOD + 1)
 
-static bool admit(const struct bridge *bridge, const struct bridge_member *from,
-		  struct frame *frame, enum drop_reason *reason);
+/* What the first walk finds out about a frame. */
+struct candidate {
+	struct mac_place source, destination;
+	uint8_t action; /* enum bridge_action; UNICAST: the destination is to be looked up; SAME,
+			 * TO_GATEWAY */
+	uint8_t reason;
+};
+
+/* Addresses and type of a frame, in two words that overlap: the head holds FRAME_LENGTH_MIN bytes
+ * at least. */
+struct addresses {
+	uint64_t destination; /* and the source's first two bytes */
+	uint64_t source;      /* and the type */
+};
+
+static void candidate_set(struct candidate *candidate, const struct bridge *bridge,
+			  const struct bridge_member *from, struct frame *frame,
+			  const struct addresses *addresses);
+static uint32_t classify(const struct bridge_member *from, struct frame *frame);
 static struct bridge_verdict forward(const struct bridge *bridge, const struct bridge_member *from,
 				     const struct mac_place *destination, uint16_t vlan);
 
@@ -27,43 +47,57 @@ static struct bridge_verdict drop(enum drop_reason reason)
 	return (struct bridge_verdict){ .action = BRIDGE_DROP, .reason = (uint8_t)reason };
 }
 
+static inline uint64_t read_be64(const uint8_t *p)
+{
+	uint64_t value;
+
+	memcpy(&value, p, sizeof(value));
+	return __builtin_bswap64(value);
+}
+
 /* At most BURST_FRAMES frames: see bridge_decide(). */
 static void decide_some(const struct bridge *bridge, const struct bridge_member *from,
 			struct frame *frames, uint32_t count, uint32_t now,
 			struct bridge_verdict *verdicts)
 {
-	struct mac_place sources[BURST_FRAMES], destinations[BURST_FRAMES];
+	struct candidate candidates[BURST_FRAMES];
+	struct addresses last = { 0, 0 };
 
 	for (uint32_t i = 0; i < count; i++) {
 		struct frame *frame = &frames[i];
-		enum drop_reason reason;
-		uint64_t destination;
+		struct addresses these = { read_be64(frame->head), read_be64(frame->head + 6) };
 
-		if (!admit(bridge, from, frame, &reason)) {
-			verdicts[i] = drop(reason);
+		/* What is tagged may have different tags. */
+		if (i > 0 && these.destination == last.destination && these.source == last.source &&
+		    (uint16_t)these.source != ETHERTYPE_VLAN) {
+			frame->tagged = 0;
+			frame->priority = 0;
+			frame->vlan = frame[-1].vlan;
+			candidates[i].action = SAME;
 			continue;
 		}
-		verdicts[i].action = BRIDGE_FLOOD;
-		sources[i] =
-		    mac_table_place(bridge->macs, mac_to_u64(frame->head + SOURCE), frame->vlan);
-		if (mac_is_multicast(frame->head + DESTINATION))
-			continue;
-		destination = mac_to_u64(frame->head + DESTINATION);
-		if (destination == bridge->gateway_mac) {
-			verdicts[i].action = TO_GATEWAY;
-			continue;
-		}
-		verdicts[i].action = BRIDGE_UNICAST;
-		destinations[i] = mac_table_place(bridge->macs, destination, frame->vlan);
+		candidate_set(&candidates[i], bridge, from, frame, &these);
+		last = these;
 	}
 	for (uint32_t i = 0; i < count; i++) {
-		if (verdicts[i].action == BRIDGE_DROP)
+		const struct candidate *candidate = &candidates[i];
+
+		if (candidate->action == SAME) {
+			verdicts[i] = verdicts[i - 1];
 			continue;
-		mac_table_learn_at(bridge->macs, &sources[i], from->port, now);
-		if (verdicts[i].action == BRIDGE_UNICAST)
-			verdicts[i] = forward(bridge, from, &destinations[i], frames[i].vlan);
-		else if (verdicts[i].action == TO_GATEWAY)
+		}
+		if (candidate->action == BRIDGE_DROP) {
+			verdicts[i] = drop(candidate->reason);
+			continue;
+		}
+		mac_find_learn(bridge->macs, &candidate->source, from->port, now);
+		if (candidate->action == BRIDGE_UNICAST)
+			verdicts[i] =
+			    forward(bridge, from, &candidate->destination, frames[i].vlan);
+		else if (candidate->action == TO_GATEWAY)
 			verdicts[i] = forward_to_gateway(bridge, frames[i].vlan);
+		else
+			verdicts[i] = (struct bridge_verdict){ .action = BRIDGE_FLOOD };
 	}
 }
 
@@ -82,38 +116,61 @@ bool bridge_floods_to(const struct bridge *bridge, const struct bridge_member *f
 		      const struct bridge_member *to, const struct frame *frame)
 {
 	if (to->port == bridge->gateway_port &&
-	    (!mac_is_multicast(frame->head + DESTINATION) || frame->vlan != VLAN_NONE))
+	    (!mac_is_multicast(frame->head) || frame->vlan != VLAN_NONE))
 		return false;
 	return from->port != to->port && !(from->isolated && to->isolated) &&
 	       vlan_allows(&to->vlan, frame->vlan);
 }
 
-/* Whether the frame may enter the network at all. One that may not teaches nothing. */
-static bool admit(const struct bridge *bridge, const struct bridge_member *from,
-		  struct frame *frame, enum drop_reason *reason)
+/* Whether the frame may enter the network at all, and if so, where its addresses may be found. One
+ * that may not teaches nothing. */
+static inline void candidate_set(struct candidate *candidate, const struct bridge *bridge,
+				 const struct bridge_member *from, struct frame *frame,
+				 const struct addresses *addresses)
 {
-	const uint8_t *source = frame->head + SOURCE;
+	uint64_t destination = addresses->destination >> 16, source = addresses->source >> 16;
+	uint32_t reason = ADMITTED;
 
-	if (mac_is_multicast(source) || mac_is_zero(source)) {
-		*reason = DROP_SOURCE_MULTICAST;
-		return false;
+	candidate->action = BRIDGE_DROP;
+	if ((source & GROUP) != 0 || source == 0)
+		reason = DROP_SOURCE_MULTICAST;
+	else if ((destination & ~0xfULL) == LINK_LOCAL && !bridge->transparent)
+		reason = DROP_LINK_LOCAL;
+	else if (source == bridge->gateway_mac && from->port != bridge->gateway_port)
+		reason = DROP_SPOOFED_MAC;
+	else if ((uint16_t)addresses->source == ETHERTYPE_VLAN ||
+		 from->vlan.mode != VLAN_MODE_PLAIN)
+		reason = classify(from, frame);
+	else
+		frame->tagged = 0, frame->priority = 0, frame->vlan = VLAN_NONE;
+	if (reason != ADMITTED) {
+		candidate->reason = (uint8_t)reason;
+		return;
 	}
-	if ((mac_to_u64(frame->head + DESTINATION) & ~0xfULL) == LINK_LOCAL &&
-	    !bridge->transparent) {
-		*reason = DROP_LINK_LOCAL;
-		return false;
+	candidate->source = mac_find_begin(bridge->macs, source, frame->vlan);
+	candidate->action = BRIDGE_FLOOD;
+	if ((destination & GROUP) != 0)
+		return;
+	if (destination == bridge->gateway_mac) {
+		candidate->action = TO_GATEWAY;
+		return;
 	}
-	if (mac_to_u64(source) == bridge->gateway_mac && from->port != bridge->gateway_port) {
-		*reason = DROP_SPOOFED_MAC;
-		return false;
-	}
-	if (!vlan_classify(&from->vlan, frame, reason))
-		return false;
+	candidate->destination = mac_find_begin(bridge->macs, destination, frame->vlan);
+	candidate->action = BRIDGE_UNICAST;
+}
+
+/* Sets the frame's VLAN; ADMITTED or the reason why it may not come in. */
+static uint32_t classify(const struct bridge_member *from, struct frame *frame)
+{
+	enum drop_reason reason;
+
+	if (!vlan_classify(&from->vlan, frame, &reason))
+		return reason;
 	/* A priority tag of a frame that belongs to a VLAN (access port, native of a trunk) gets
 	 * that VLAN's number, so that from here on a tag always says what frame->vlan says. */
 	if (frame->tagged && frame->vlan != VLAN_NONE)
 		write_be16(frame->head + TAG_TCI, frame->priority | frame->vlan);
-	return true;
+	return ADMITTED;
 }
 
 /* What control sends from the gateway to itself takes the gateway's way, too. It has no leg in a
@@ -126,14 +183,15 @@ static struct bridge_verdict forward_to_gateway(const struct bridge *bridge, uin
 }
 
 /* Of a frame to one address. */
-static struct bridge_verdict forward(const struct bridge *bridge, const struct bridge_member *from,
-				     const struct mac_place *destination, uint16_t vlan)
+static inline struct bridge_verdict forward(const struct bridge *bridge,
+					    const struct bridge_member *from,
+					    const struct mac_place *destination, uint16_t vlan)
 {
 	struct bridge_verdict flood = { .action = BRIDGE_FLOOD };
 	const struct bridge_member *to;
 	uint16_t port;
 
-	port = mac_table_lookup_at(bridge->macs, destination);
+	port = mac_find_port(bridge->macs, destination);
 	if (port == from->port)
 		return drop(DROP_HAIRPIN);
 	/* The table may still name a port that has left the network. */

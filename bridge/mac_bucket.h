@@ -1,5 +1,6 @@
 /* One bucket of the MAC table: a cache line of four entries of two words, and how it is read
- * without a lock while a writer changes it. Part of mac_table.c, and of nothing else.
+ * without a lock while a writer changes it. Part of the MAC table (mac_find.h, mac_table.c), and of
+ * nothing else.
  *
  *   key    bit 63 in use | 62..60 overflow (first entry only) | 59..48 VLAN | 47..0 address
  *   value  63..48 port | 47..32 tag | 31..0 last seen
@@ -60,23 +61,23 @@ static inline uint32_t value_seen(uint64_t value)
 	return (uint32_t)value;
 }
 
-/* Any thread. The entry of place->key in this bucket, and its value; or NULL. */
-static inline struct entry *find_in(struct bucket *bucket, const struct mac_place *place,
+/* Any thread. The entry of `key` in this bucket, and its value, which carries `tag`; or NULL. */
+static inline struct entry *find_in(struct bucket *bucket, uint64_t key, uint16_t tag,
 				    uint64_t *value)
 {
 	for (unsigned i = 0; i < BUCKET_ENTRIES; i++) {
 		struct entry *entry = &bucket->entries[i];
 		/* Acquire: pairs with the release of a key in put() (its value is there) and in
 		 * take_out() (an entry that left went to its second bucket before). */
-		uint64_t key = atomic_load_explicit(&entry->key, memory_order_acquire);
+		uint64_t there = atomic_load_explicit(&entry->key, memory_order_acquire);
 
-		if ((key & ~KEY_OVERFLOW) != place->key)
+		if ((there & ~KEY_OVERFLOW) != key)
 			continue;
 		/* Acquire: pairs with the release of a later owner's value in put(), whose key
 		 * then shows in the load below. */
 		*value = atomic_load_explicit(&entry->value, memory_order_acquire);
-		key = relaxed_load(&entry->key);
-		if ((key & ~KEY_OVERFLOW) == place->key && value_tag(*value) == place->tag)
+		there = relaxed_load(&entry->key);
+		if ((there & ~KEY_OVERFLOW) == key && value_tag(*value) == tag)
 			return entry;
 	}
 	return NULL;

@@ -9,10 +9,10 @@
  *
  * Writers hold the lock, but for one store: last_seen is refreshed by compare-and-exchange.
  *
- * mac_table_place(), _lookup_at() and _learn_at(): workers. The rest: control. */
+ * mac_table_lookup(), mac_table_learn() and mac_find.h: workers. The rest: control. */
 #include "bridge/mac_table.h"
 
-#include "bridge/mac_bucket.h"
+#include "bridge/mac_find.h"
 
 #include <sched.h>
 #include <stdatomic.h>
@@ -24,27 +24,6 @@
 #define LOCK_SPINS   1024u
 #define LOCK_BUCKETS 256u /* walked by control under one hold of the lock */
 
-struct mac_table {
-	struct bucket *buckets;
-	uint32_t bucket_count;
-	uint32_t limit;
-	uint32_t port_quota;
-	uint32_t port_count;
-	uint64_t secrets[3];
-	size_t bytes;
-	_Atomic bool lock __attribute__((aligned(64)));
-	/* Written under the lock; a worker's early refusal and control's statistics read them
-	 * relaxed. */
-	_Atomic uint32_t entries;
-	_Atomic uint64_t learned;
-	_Atomic uint64_t moved;
-	_Atomic uint64_t aged;
-	/* Counted without the lock, so that a flood of new addresses does not hold up others. */
-	_Atomic uint64_t refused_limit __attribute__((aligned(64)));
-	_Atomic uint64_t refused_quota;
-	_Atomic uint32_t port_entries[]; /* as `entries` */
-};
-
 /* Which entries a walk removes. */
 struct filter {
 	bool (*takes)(const struct filter *filter, uint64_t value);
@@ -53,13 +32,10 @@ struct filter {
 	uint32_t max_age;
 };
 
-static struct mac_place place_of(const struct mac_table *table, uint64_t key);
-static struct entry *find(const struct mac_table *table, const struct mac_place *place,
-			  uint64_t *value);
 static void refresh(struct entry *entry, uint64_t value, uint32_t now);
 static bool refused(struct mac_table *table, uint16_t port, bool is_new);
 static void insert(struct mac_table *table, const struct mac_place *place, uint64_t value);
-static void remove_entry(struct mac_table *table, uint32_t at, struct entry *entry);
+static void remove_entry(struct mac_table *table, struct bucket *bucket, struct entry *entry);
 static void lock(struct mac_table *table);
 static void unlock(struct mac_table *table);
 
@@ -112,26 +88,26 @@ void mac_table_destroy(struct mac_table *table)
 	free(table);
 }
 
-struct mac_place mac_table_place(const struct mac_table *table, uint64_t mac, uint16_t vlan)
+uint16_t mac_table_lookup(const struct mac_table *table, uint64_t mac, uint16_t vlan)
 {
-	struct mac_place place = place_of(table, key_of(mac, vlan));
+	struct mac_place place = mac_place_of(table, key_of(mac, vlan));
 
-	__builtin_prefetch(&table->buckets[place.first]);
-	return place;
+	return mac_find_port(table, &place);
 }
 
-uint16_t mac_table_lookup_at(const struct mac_table *table, const struct mac_place *place)
+void mac_table_learn(struct mac_table *table, uint64_t mac, uint16_t vlan, uint16_t port,
+		     uint32_t now)
 {
-	uint64_t value;
+	struct mac_place place = mac_place_of(table, key_of(mac, vlan));
 
-	return find(table, place, &value) ? value_port(value) : MAC_TABLE_NO_PORT;
+	mac_find_learn(table, &place, port, now);
 }
 
-void mac_table_learn_at(struct mac_table *table, const struct mac_place *place, uint16_t port,
-			uint32_t now)
+void mac_table_note(struct mac_table *table, const struct mac_place *place, uint16_t port,
+		    uint32_t now)
 {
 	uint64_t value;
-	struct entry *entry = find(table, place, &value);
+	struct entry *entry = mac_find(table, place, &value);
 
 	if (port >= table->port_count)
 		return;
@@ -143,11 +119,11 @@ void mac_table_learn_at(struct mac_table *table, const struct mac_place *place, 
 		return;
 	lock(table);
 	/* Another worker may have been here since; from now on nobody else can. */
-	entry = find(table, place, &value);
+	entry = mac_find(table, place, &value);
 	if (entry && value_port(value) == port) {
 		refresh(entry, value, now);
 	} else if (!refused(table, port, !entry)) {
-		uint64_t wanted = value_of(port, place->tag, now);
+		uint64_t wanted = value_of(port, place_tag(place), now);
 
 		if (entry) {
 			relaxed_add(&table->port_entries[value_port(value)], -1);
@@ -173,7 +149,7 @@ static uint32_t sweep_bucket(struct mac_table *table, uint32_t at, const struct 
 
 		if (!(relaxed_load(&entry->key) & KEY_USED) || !filter->takes(filter, value))
 			continue;
-		remove_entry(table, at, entry);
+		remove_entry(table, &table->buckets[at], entry);
 		removed++;
 	}
 	return removed;
@@ -263,7 +239,9 @@ static bool read_entry(const struct mac_table *table, const struct entry *entry,
 	uint64_t value = atomic_load_explicit(&entry->value, memory_order_acquire);
 	uint64_t bare = key & ~KEY_OVERFLOW;
 
-	if (!(key & KEY_USED) || place_of(table, bare).tag != value_tag(value))
+	struct mac_place place = mac_place_of(table, bare);
+
+	if (!(key & KEY_USED) || place_tag(&place) != value_tag(value))
 		return false;
 	out->mac = mac_from_u64(key & 0xffffffffffffULL);
 	out->vlan = (key >> 48) & 0xfffu;
@@ -286,46 +264,6 @@ void mac_table_visit(const struct mac_table *table,
 				visit(context, &entry);
 		}
 	}
-}
-
-/* Multiplies to 128 bits and folds: each bit of the result depends on all of both. */
-static uint64_t mix(uint64_t a, uint64_t b)
-{
-	__extension__ unsigned __int128 product = (unsigned __int128)a * b;
-
-	return (uint64_t)product ^ (uint64_t)(product >> 64);
-}
-
-static struct mac_place place_of(const struct mac_table *table, uint64_t key)
-{
-	uint64_t hash = mix(mix(key ^ table->secrets[0], table->secrets[1]), table->secrets[2]);
-	struct mac_place place = {
-		.key = key,
-		.first = (uint32_t)(((hash >> 32) * table->bucket_count) >> 32),
-		.second = (uint32_t)(((hash & 0xffffffffu) * table->bucket_count) >> 32),
-		/* Low bits of both halves, which have least to say in the two above. */
-		.tag = (uint16_t)((hash & 0xff) | ((hash >> 24) & 0xff00)),
-	};
-
-	if (place.second == place.first)
-		place.second = place.first + 1 < table->bucket_count ? place.first + 1 : 0;
-	return place;
-}
-
-/* The entry of place->key, and its value as it was when key and value belonged together; or
- * NULL. */
-static struct entry *find(const struct mac_table *table, const struct mac_place *place,
-			  uint64_t *value)
-{
-	struct bucket *first = &table->buckets[place->first];
-	struct entry *entry = find_in(first, place, value);
-
-	if (entry)
-		return entry;
-	/* After the bucket was searched: the count is raised before an entry leaves it. */
-	if (!(atomic_load_explicit(&first->entries[0].key, memory_order_acquire) & KEY_OVERFLOW))
-		return NULL;
-	return find_in(&table->buckets[place->second], place, value);
 }
 
 /* Notes that the entry was seen, unless somebody else changes it first. */
@@ -357,22 +295,22 @@ static bool refused(struct mac_table *table, uint16_t port, bool is_new)
 
 /* Lock held, for what follows. */
 
-/* Moves an entry of bucket `at` to its second bucket. The free entry, or NULL when none can go. */
-static struct entry *make_room(struct mac_table *table, uint32_t at)
+/* Moves an entry of `bucket` to its second one. The free entry, or NULL when none can go. */
+static struct entry *make_room(struct mac_table *table, struct bucket *bucket)
 {
 	for (unsigned i = 0; i < BUCKET_ENTRIES; i++) {
-		struct entry *entry = &table->buckets[at].entries[i];
+		struct entry *entry = &bucket->entries[i];
 		uint64_t key = relaxed_load(&entry->key);
-		struct mac_place place = place_of(table, key & ~KEY_OVERFLOW);
+		struct mac_place place = mac_place_of(table, key & ~KEY_OVERFLOW);
 		struct entry *to;
 
-		if (place.first != at)
+		if (place.first != bucket)
 			continue;
-		to = find_free(&table->buckets[place.second]);
+		to = find_free(place_second(table, &place));
 		if (!to)
 			continue;
 		put(to, place.key, relaxed_load(&entry->value));
-		add_overflow(&table->buckets[at], 1);
+		add_overflow(bucket, 1);
 		take_out(entry);
 		return entry;
 	}
@@ -381,21 +319,22 @@ static struct entry *make_room(struct mac_table *table, uint32_t at)
 
 static void insert(struct mac_table *table, const struct mac_place *place, uint64_t value)
 {
-	struct bucket *first = &table->buckets[place->first];
-	struct entry *entry = find_free(first);
+	struct entry *entry = find_free(place->first);
 
 	if (!entry)
 		entry = make_room(table, place->first);
 	if (!entry) {
-		entry = find_free(&table->buckets[place->second]);
+		struct bucket *second = place_second(table, place);
+
+		entry = find_free(second);
 		if (!entry)
-			entry = make_room(table, place->second);
+			entry = make_room(table, second);
 		if (!entry) {
 			relaxed_add(&table->refused_limit, 1);
 			return;
 		}
 		/* Before the entry is there: readers only go and look in vain. */
-		add_overflow(first, 1);
+		add_overflow(place->first, 1);
 	}
 	put(entry, place->key, value);
 	relaxed_add(&table->entries, 1);
@@ -403,15 +342,15 @@ static void insert(struct mac_table *table, const struct mac_place *place, uint6
 	relaxed_add(&table->learned, 1);
 }
 
-static void remove_entry(struct mac_table *table, uint32_t at, struct entry *entry)
+static void remove_entry(struct mac_table *table, struct bucket *bucket, struct entry *entry)
 {
 	uint64_t key = relaxed_load(&entry->key) & ~KEY_OVERFLOW;
 	uint64_t value = relaxed_load(&entry->value);
-	struct mac_place place = place_of(table, key);
+	struct mac_place place = mac_place_of(table, key);
 
 	take_out(entry);
-	if (place.first != at)
-		add_overflow(&table->buckets[place.first], -1);
+	if (place.first != bucket)
+		add_overflow(place.first, -1);
 	relaxed_add(&table->entries, -1);
 	relaxed_add(&table->port_entries[value_port(value)], -1);
 }

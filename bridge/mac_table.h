@@ -42,42 +42,14 @@ struct mac_table_stats {
 struct mac_table *mac_table_create(const struct mac_table_config *config);
 void mac_table_destroy(struct mac_table *table);
 
-/* Where an address in a VLAN may stand in the table. Found once for a frame's source and once for
- * its destination, for a whole burst, so that the memory of all is on its way before the first is
- * read. */
-struct mac_place {
-	uint64_t key;
-	uint32_t first; /* buckets */
-	uint32_t second;
-	uint16_t tag;
-};
-
-/* Worker. Hashes, and starts loading what lookup and learn will read. mac is mac_to_u64(). */
-struct mac_place mac_table_place(const struct mac_table *table, uint64_t mac, uint16_t vlan);
-
-/* Worker. Port index, or MAC_TABLE_NO_PORT. */
-uint16_t mac_table_lookup_at(const struct mac_table *table, const struct mac_place *place);
+/* Worker, for single addresses; mac_find.h has the same for bursts. Port index, or
+ * MAC_TABLE_NO_PORT; mac is mac_to_u64(). */
+uint16_t mac_table_lookup(const struct mac_table *table, uint64_t mac, uint16_t vlan);
 
 /* Worker. Notes that the address was seen behind `port` at `now` (seconds, any epoch, monotonic).
  */
-void mac_table_learn_at(struct mac_table *table, const struct mac_place *place, uint16_t port,
-			uint32_t now);
-
-/* Both in one step, for single addresses. */
-static inline uint16_t mac_table_lookup(const struct mac_table *table, uint64_t mac, uint16_t vlan)
-{
-	struct mac_place place = mac_table_place(table, mac, vlan);
-
-	return mac_table_lookup_at(table, &place);
-}
-
-static inline void mac_table_learn(struct mac_table *table, uint64_t mac, uint16_t vlan,
-				   uint16_t port, uint32_t now)
-{
-	struct mac_place place = mac_table_place(table, mac, vlan);
-
-	mac_table_learn_at(table, &place, port, now);
-}
+void mac_table_learn(struct mac_table *table, uint64_t mac, uint16_t vlan, uint16_t port,
+		     uint32_t now);
 
 /* Control. What was learned before the call is gone after it; age removes what was not seen for
  * more than max_age seconds. */

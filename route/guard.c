@@ -118,7 +118,11 @@ static enum guard_verdict check_icmp6(const struct guard *guard, const struct cl
 		return GUARD_PASS;
 	if (is_gateway(guard, &target))
 		return drop(DROP_SPOOFED_SERVER, reason);
-	if (type == ND_NEIGHBOR_ADVERT && !guard_has(guard, &target) && !ip_is_link_local(&target))
+	/* Sent from the target itself it stands or falls with its source: the first word of a guest
+	 * that made itself an address without probing it may be the answer to another's question.
+	 */
+	if (type == ND_NEIGHBOR_ADVERT && !guard_has(guard, &target) &&
+	    !ip_is_link_local(&target) && !ip_equal(&target, &claim->source))
 		return drop(DROP_SPOOFED_ADDRESS, reason);
 	return GUARD_PASS;
 }

@@ -90,6 +90,23 @@ static inline void guest_window_prefetch(const struct guest_window *window, uint
 	}
 }
 
+/* The same for a buffer of `length` bytes of which the first ones are read first, as a frame's
+ * head is. */
+static inline void guest_window_prefetch_head(const struct guest_window *window, uint64_t address,
+					      uint32_t length)
+{
+	uint64_t offset = address - window->address;
+
+	if (offset >= window->size)
+		return;
+	__builtin_prefetch(window->host + offset);
+	__builtin_prefetch(window->host + offset + 64);
+	if (length > 128) {
+		__builtin_prefetch(window->host + offset + 128);
+		__builtin_prefetch(window->host + offset + 192);
+	}
+}
+
 /* The same for a buffer that will be written: the lines come with the right to write, which would
  * else be asked for again. */
 static inline void guest_window_prefetch_write(const struct guest_window *window, uint64_t address)

@@ -68,36 +68,61 @@ static inline uint32_t net_from_guest_commit(struct net_from_guest *net,
 	return NET_TAKEN;
 }
 
-/* The short way for a chain that is one buffer, header and frame in one region: as add and finish.
- * False for all else, bad chains too: then the burst is as it was. */
-static inline bool net_from_guest_single(struct net_from_guest *net, uint64_t address,
-					 uint32_t length)
+/* The short way: a frame of `length` bytes at `host`, its header at `header`. False when it is none
+ * (a header that is refused, no room): then the burst is as it was. */
+static inline bool net_from_guest_here(struct net_from_guest *net, const uint8_t *header_at,
+				       const uint8_t *host, uint32_t length)
 {
 	struct burst *burst = net->burst;
-	uint32_t frame_length = length - net->header_size;
 	struct vnet_header header;
-	const uint8_t *host;
 	uint32_t rest = 0;
 
-	/* One comparison for too short (it wraps) and too long. */
-	if (frame_length - FRAME_LENGTH_MIN > FRAME_LENGTH_MAX - FRAME_LENGTH_MIN)
-		return false;
-	host = guest_window_span(&net->window, address, length);
-	if (host == NULL)
-		return false;
-	memcpy(&header, host, VNET_HEADER_LEGACY); /* num_buffers says nothing in this direction */
-	host += net->header_size;
-	if (frame_length > FRAME_HEAD_MAX) {
+	memcpy(&header, header_at, VNET_HEADER_LEGACY); /* num_buffers says nothing this way */
+	if (length > FRAME_HEAD_MAX) {
 		if (burst->segment_count == BURST_SEGMENTS)
 			return false;
 		rest = 1;
 		burst->segments[burst->segment_count].base = host + FRAME_HEAD_MAX;
-		burst->segments[burst->segment_count].length = frame_length - FRAME_HEAD_MAX;
+		burst->segments[burst->segment_count].length = length - FRAME_HEAD_MAX;
 		memcpy(burst_head(burst, burst->count), host, FRAME_HEAD_MAX);
 	} else {
-		net_copy(burst_head(burst, burst->count), host, frame_length);
+		net_copy(burst_head(burst, burst->count), host, length);
 	}
-	return net_from_guest_commit(net, &header, frame_length, rest) == NET_TAKEN;
+	return net_from_guest_commit(net, &header, length, rest) == NET_TAKEN;
+}
+
+/* One comparison for too short and too long. */
+static inline bool net_from_guest_fits(uint32_t length)
+{
+	return length - FRAME_LENGTH_MIN <= FRAME_LENGTH_MAX - FRAME_LENGTH_MIN;
+}
+
+/* For a chain that is one buffer, header and frame in one region: as add and finish. False for all
+ * else, bad chains too: then the burst is as it was. */
+static inline bool net_from_guest_single(struct net_from_guest *net, uint64_t address,
+					 uint32_t length)
+{
+	uint32_t frame_length = length - net->header_size;
+	const uint8_t *host;
+
+	if (!net_from_guest_fits(frame_length))
+		return false;
+	host = guest_window_span(&net->window, address, length);
+	return host != NULL &&
+	       net_from_guest_here(net, host, host + net->header_size, frame_length);
+}
+
+/* The same for a chain that is two buffers: the header alone, then the frame. */
+static inline bool net_from_guest_pair(struct net_from_guest *net, uint64_t header_address,
+				       uint32_t header_length, uint64_t address, uint32_t length)
+{
+	const uint8_t *header, *host;
+
+	if (header_length != net->header_size || !net_from_guest_fits(length))
+		return false;
+	header = guest_window_span(&net->window, header_address, header_length);
+	host = guest_window_span(&net->window, address, length);
+	return header != NULL && host != NULL && net_from_guest_here(net, header, host, length);
 }
 
 #endif

@@ -42,6 +42,27 @@ void net_to_guest_set_buffers(struct net_to_guest *net, uint16_t buffers);
 /* The segments of a frame, one after another, to contiguous memory. */
 void net_to_guest_copy_segments(const struct frame *frame, uint8_t *to);
 
+/* Frames between the prefetch of a frame and its copy, and bytes of it that are asked for: a longer
+ * copy runs ahead of itself by then. */
+#define NET_AHEAD	   8u
+#define NET_PREFETCH_BYTES 2048u
+
+/* Asks for what the copy of `frame` to the buffer at `address` will touch beside the head and the
+ * first two lines, which were asked for before. */
+static inline void net_to_guest_prefetch(const struct net_to_guest *net, const struct frame *frame,
+					 uint64_t address)
+{
+	uint64_t offset = address - net->window.address;
+	uint32_t length = frame->length < NET_PREFETCH_BYTES ? frame->length : NET_PREFETCH_BYTES;
+
+	for (uint32_t i = 128; i < length && offset < net->window.size; i += 64)
+		__builtin_prefetch(net->window.host + offset + i, 1);
+	if (frame->segment_count == 0)
+		return;
+	for (uint32_t i = 0; i < length - frame->head_length; i += 64)
+		__builtin_prefetch(frame->segments->base + i);
+}
+
 /* The short way for a frame that fits into one buffer of one region, all done: begin, put, and
  * num_buffers 1. False when it does not (or is not one): then nothing was written. */
 static inline bool net_to_guest_single(struct net_to_guest *net, const struct frame *frame,

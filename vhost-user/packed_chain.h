@@ -9,7 +9,11 @@
 #include "vhost-user/packed_ring.h"
 
 #define PACKED_BATCH BURST_FRAMES
+#define PACKED_LINE  4u /* descriptors of a cache line */
 
+/* Lives as long as its queue: what is at hand at the end of a call was read ahead for the next one,
+ * and its buffers asked for. A driver may not change what it made available, so reading early reads
+ * the same. */
 struct packed_cursor {
 	const struct virtqueue *vq;
 	const struct guest_window *window;
@@ -56,12 +60,16 @@ static inline void packed_cursor_seek(struct packed_cursor *cursor, uint16_t pos
 	cursor->left = vq->size - packed_distance(vq->last_used, position, vq->size);
 }
 
-static inline void packed_cursor_open(struct packed_cursor *cursor, const struct virtqueue *vq,
-				      const struct guest_window *window, uint16_t position)
+/* At the queue's last_available, with what is at hand there. */
+static inline struct packed_cursor *packed_cursor_open(struct virtqueue *vq,
+						       const struct guest_window *window)
 {
+	struct packed_cursor *cursor = vq->cursor;
+
 	cursor->vq = vq;
 	cursor->window = window;
-	packed_cursor_seek(cursor, position);
+	cursor->left = vq->size - packed_distance(vq->last_used, vq->last_available, vq->size);
+	return cursor;
 }
 
 /* Reads available descriptors into batch[n ..], from slot `slot` on, up to n == end; returns n. */
@@ -73,7 +81,11 @@ static inline uint32_t packed_cursor_read_run(struct packed_cursor *cursor, uint
 	for (; n < end; n++, at += sizeof(struct packed_descriptor)) {
 		if (!packed_descriptor_read(at, wrap, &cursor->batch[n]))
 			break;
-		guest_window_prefetch(cursor->window, cursor->batch[n].address);
+		if (cursor->batch[n].flags & PACKED_DESCRIPTOR_WRITE)
+			guest_window_prefetch_write(cursor->window, cursor->batch[n].address);
+		else
+			guest_window_prefetch_head(cursor->window, cursor->batch[n].address,
+						   cursor->batch[n].length);
 	}
 	return n;
 }
@@ -91,6 +103,10 @@ static inline void packed_cursor_read(struct packed_cursor *cursor, uint32_t wan
 	n = packed_cursor_read_run(cursor, slot, wrap, 0, wanted < to_end ? wanted : to_end);
 	if (n == to_end)
 		n = packed_cursor_read_run(cursor, 0, wrap ^ PACKED_WRAP, n, wanted);
+	/* Where there was enough there will be more: the next so many lines of the ring. */
+	for (uint32_t i = n; n == wanted && i < 2 * n; i += PACKED_LINE)
+		__builtin_prefetch(packed_slot_at(
+		    cursor->vq, packed_advance(cursor->position, i, cursor->vq->size)));
 	cursor->place = 0;
 	cursor->count = (uint16_t)n;
 }

@@ -5,7 +5,7 @@
  *
  * Where each side writes one word and then reads the other's (flags of a slot and an event area)
  * both accesses are sequentially consistent, as in split_ring.c. */
-#include "vhost-user/packed_ring.h"
+#include "vhost-user/packed_chain.h"
 
 #include <stdatomic.h>
 #include <sys/random.h>
@@ -105,6 +105,7 @@ uint16_t virtqueue_packed_resume(struct virtqueue *vq, uint64_t address, uint16_
 	}
 	vq->last_available = position;
 	vq->last_used = position;
+	*vq->cursor = (struct packed_cursor){ .position = position };
 	packed_disarm(vq);
 	return position;
 }

@@ -5,7 +5,7 @@
  * Where each side writes one word and then reads the other's (used index and used_event;
  * avail_event and available index) both accesses are sequentially consistent: the store is a full
  * barrier, and the driver has one between its own pair. */
-#include "vhost-user/split_ring.h"
+#include "vhost-user/split_ahead.h"
 
 static bool split_guest_wants_call(struct virtqueue *vq, uint16_t old, uint16_t new);
 static void split_log_used(struct virtqueue *vq, size_t offset, size_t length);
@@ -78,6 +78,7 @@ uint16_t virtqueue_split_resume(struct virtqueue *vq)
 	vq->signalled_used = index;
 	vq->signalled_valid = false;
 	vq->pending = 0;
+	vq->ahead->available = vq->ahead->asked = vq->ahead->end = index;
 	vq->region_hint = 0;
 	atomic_store_explicit(&vq->fault, VIRTQUEUE_OK, memory_order_relaxed);
 	split_disarm(vq);

@@ -3,6 +3,8 @@
 #include "vhost-user/virtqueue.h"
 
 #include "vhost-user/notifier.h"
+#include "vhost-user/packed_chain.h"
+#include "vhost-user/split_ahead.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -10,16 +12,23 @@
 int virtqueue_prepare(struct virtqueue *vq)
 {
 	virtqueue_release(vq);
-	if (vq->ops == &virtqueue_packed_ops)
-		return 0;
+	if (vq->ops == &virtqueue_packed_ops) {
+		vq->cursor = calloc(1, sizeof(*vq->cursor));
+		return vq->cursor == NULL ? -ENOMEM : 0;
+	}
 	vq->pending_heads = calloc(vq->size, sizeof(*vq->pending_heads));
-	return vq->pending_heads == NULL ? -ENOMEM : 0;
+	vq->ahead = calloc(1, sizeof(*vq->ahead));
+	return vq->pending_heads == NULL || vq->ahead == NULL ? -ENOMEM : 0;
 }
 
 void virtqueue_release(struct virtqueue *vq)
 {
 	free(vq->pending_heads);
+	free(vq->ahead);
+	free(vq->cursor);
 	vq->pending_heads = NULL;
+	vq->ahead = NULL;
+	vq->cursor = NULL;
 	vq->pending = 0;
 }
 

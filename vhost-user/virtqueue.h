@@ -34,6 +34,8 @@ enum virtqueue_fault {
 
 struct virtqueue;
 struct packed_journal;
+struct split_ahead;
+struct packed_cursor;
 
 /* The ring format's part. */
 struct virtqueue_ops {
@@ -89,7 +91,9 @@ struct virtqueue {
 	_Atomic uint64_t kicks; /* statistics: wake-ups by the guest, and calls we made */
 	_Atomic uint64_t calls;
 	_Atomic uint64_t call_failures; /* call fd full or broken */
-	uint16_t *pending_heads; /* split; size entries: heads of the pending chains, in order */
+	uint16_t *pending_heads;   /* split; size entries: heads of the pending chains, in order */
+	struct split_ahead *ahead; /* split; chains read before they are used */
+	struct packed_cursor *cursor;	/* packed; the same */
 	struct packed_journal *journal; /* packed; of size entries; the owner's, not the queue's */
 	_Atomic bool fault_reported;	/* control's */
 };
@@ -143,8 +147,8 @@ static inline void virtqueue_flush(struct virtqueue *vq)
 }
 
 /* Control, queue stopped, ops set, before `running` is set: allocates what a queue of vq->size
- * entries needs while it runs (pending_heads); what an earlier start left is freed first. 0 or
- * -ENOMEM. A packed queue's journal must be set. */
+ * entries needs while it runs (pending_heads, ahead, cursor); what an earlier start left is freed
+ * first. 0 or -ENOMEM. A packed queue's journal must be set. */
 int virtqueue_prepare(struct virtqueue *vq);
 
 /* Control, queue stopped and flushed: frees it. Harmless on a queue never prepared. */

@@ -17,7 +17,7 @@
 struct packed_send {
 	struct virtqueue *vq;
 	struct net_to_guest net;
-	struct packed_cursor cursor;
+	struct packed_cursor *cursor;
 	uint32_t used;	 /* entries of the journal */
 	uint32_t frames; /* still to send, the current one included */
 	uint32_t steps;	 /* descriptors walked */
@@ -35,6 +35,8 @@ static uint32_t packed_take(struct virtqueue *vq, struct net_from_guest *net,
 			    struct port_counters *counters);
 static uint32_t packed_take_simple(struct virtqueue *vq, struct net_from_guest *net,
 				   struct packed_cursor *cursor, uint32_t room);
+static uint32_t packed_take_short(const struct virtqueue *vq, struct net_from_guest *net,
+				  const struct packed_descriptor *at, uint32_t count);
 static uint32_t packed_take_chain(struct virtqueue *vq, struct net_from_guest *net,
 				  struct packed_cursor *cursor, uint32_t *steps);
 static uint32_t packed_send_simple(struct packed_send *send, struct frame *const *frames,
@@ -67,22 +69,23 @@ static uint32_t packed_from_guest(struct virtqueue *vq, struct burst *burst,
 				  struct port_counters *counters)
 {
 	struct net_from_guest net;
-	struct packed_cursor cursor;
+	struct packed_cursor *cursor;
 	uint32_t before = burst->count, taken;
 	uint32_t room = burst->limit - burst->count;
 
 	if (atomic_load_explicit(&vq->fault, memory_order_relaxed) != VIRTQUEUE_OK)
 		return 0;
 	guest_window_open(&net.window, vq->memory, vq->region_hint);
-	packed_cursor_open(&cursor, vq, &net.window, vq->last_available);
-	if (packed_cursor_fill(&cursor, room) == 0)
+	cursor = packed_cursor_open(vq, &net.window);
+	if (packed_cursor_fill(cursor, room) == 0)
 		return 0;
 	net.burst = burst;
 	net.header_size = vq->header_size;
 	net.offloads = vq->offloads_from_guest;
 	net.bytes = 0;
-	taken = packed_take(vq, &net, &cursor, room, counters);
-	vq->last_available = cursor.position;
+	taken = packed_take(vq, &net, cursor, room, counters);
+	vq->last_available = cursor->position;
+	packed_cursor_fill(cursor, PACKED_BATCH);
 	vq->region_hint = net.window.index;
 	if (burst->count > before) {
 		counter_add(&counters->receive_packets, burst->count - before);
@@ -121,7 +124,7 @@ static uint32_t packed_to_guest(struct virtqueue *vq, struct frame *const *frame
 	send.net.log = vq->log;
 	send.net.header_size = vq->header_size;
 	guest_window_open(&send.net.window, vq->memory, vq->region_hint);
-	packed_cursor_open(&send.cursor, vq, &send.net.window, vq->last_available);
+	send.cursor = packed_cursor_open(vq, &send.net.window);
 	for (i = 0; i < count; i++) {
 		uint32_t result, simple;
 
@@ -144,10 +147,11 @@ static uint32_t packed_to_guest(struct virtqueue *vq, struct frame *const *frame
 	}
 	if (i < count)
 		counter_drop(counters, DROP_PORT_DOWN, count - i);
-	vq->last_available = send.cursor.position;
+	vq->last_available = send.cursor->position;
+	packed_cursor_fill(send.cursor, count);
 	vq->region_hint = send.net.window.index;
 	if (send.used > 0)
-		packed_used_publish(vq, send.used, send.cursor.position);
+		packed_used_publish(vq, send.used, send.cursor->position);
 	if (sent > 0) {
 		counter_add(&counters->transmit_packets, sent);
 		counter_add(&counters->transmit_bytes, bytes);
@@ -175,12 +179,10 @@ static uint32_t packed_take(struct virtqueue *vq, struct net_from_guest *net,
 
 		if (packed_cursor_fill(cursor, room - taken) == 0)
 			break;
-		if ((cursor->batch[cursor->place].flags & PACKED_NOT_SIMPLE) == 0) {
-			simple = packed_take_simple(vq, net, cursor, room - taken);
-			taken += simple;
-			if (simple > 0)
-				continue;
-		}
+		simple = packed_take_simple(vq, net, cursor, room - taken);
+		taken += simple;
+		if (simple > 0)
+			continue;
 		position = cursor->position;
 		result = packed_take_chain(vq, net, cursor, &steps);
 		/* In more pieces than the longest table has entries: it never fits. */
@@ -205,21 +207,52 @@ static uint32_t packed_take_simple(struct virtqueue *vq, struct net_from_guest *
 {
 	struct packed_used *used = vq->journal->entries + vq->pending;
 	struct net_from_guest local = *net;
-	uint32_t count = (uint32_t)cursor->count - cursor->place, n;
-	const struct packed_descriptor *at = &cursor->batch[cursor->place];
+	const struct packed_descriptor *first = &cursor->batch[cursor->place], *at = first;
+	const struct packed_descriptor *end = &cursor->batch[cursor->count];
+	uint32_t n;
 
-	if (count > room)
-		count = room;
-	for (n = 0; n < count; n++, at++) {
-		if ((at->flags & (PACKED_NOT_SIMPLE | PACKED_DESCRIPTOR_WRITE)) != 0 ||
-		    !net_from_guest_single(&local, at->address, at->length))
+	for (n = 0; n < room && at < end; n++) {
+		uint32_t count = packed_take_short(vq, &local, at, (uint32_t)(end - at));
+
+		if (count == 0)
 			break;
-		packed_used_put(used + n, at->id, 1, 0);
+		at += count;
+		packed_used_put(used + n, at[-1].id, (uint16_t)count, 0);
 	}
 	*net = local;
 	vq->pending = (uint16_t)(vq->pending + n);
-	packed_cursor_pass(cursor, n);
+	packed_cursor_pass(cursor, (uint32_t)(at - first));
 	return n;
+}
+
+/* The chain at *at, with `count` descriptors at hand, when it is one buffer, or a header and a
+ * frame, in the ring or in an indirect table. Number of descriptors; 0: it is something else. */
+static inline uint32_t packed_take_short(const struct virtqueue *vq, struct net_from_guest *net,
+					 const struct packed_descriptor *at, uint32_t count)
+{
+	const uint32_t kind = PACKED_NOT_SIMPLE | PACKED_DESCRIPTOR_WRITE;
+	struct packed_descriptor header, data;
+	const uint8_t *table;
+
+	if ((at->flags & kind) == 0)
+		return net_from_guest_single(net, at->address, at->length);
+	if ((at->flags & kind) == PACKED_DESCRIPTOR_NEXT)
+		return count > 1 && (at[1].flags & kind) == 0 &&
+			       net_from_guest_pair(net, at->address, at->length, at[1].address,
+						   at[1].length)
+			   ? 2
+			   : 0;
+	if ((at->flags & kind) != PACKED_DESCRIPTOR_INDIRECT || !vq->indirect ||
+	    at->length != 2 * sizeof(data))
+		return 0;
+	table = guest_window_span(&net->window, at->address, at->length);
+	if (table == NULL)
+		return 0;
+	header = packed_entry_read(table);
+	data = packed_entry_read(table + sizeof(header));
+	return ((header.flags | data.flags) &
+		(PACKED_DESCRIPTOR_WRITE | PACKED_DESCRIPTOR_INDIRECT)) == 0 &&
+	       net_from_guest_pair(net, header.address, header.length, data.address, data.length);
 }
 
 /* A chain of any layout: NET_TAKEN, NET_NO_ROOM or a drop reason; it is pending then, unless the
@@ -259,8 +292,8 @@ static uint32_t packed_take_chain(struct virtqueue *vq, struct net_from_guest *n
 static uint32_t packed_send_simple(struct packed_send *send, struct frame *const *frames,
 				   uint64_t *bytes)
 {
-	uint32_t count = packed_cursor_fill(&send->cursor, send->frames), sent;
-	const struct packed_descriptor *at = &send->cursor.batch[send->cursor.place];
+	uint32_t count = packed_cursor_fill(send->cursor, send->frames), sent;
+	const struct packed_descriptor *at = &send->cursor->batch[send->cursor->place];
 	struct packed_used *used = send->vq->journal->entries + send->used;
 	struct net_to_guest local = send->net;
 
@@ -278,7 +311,7 @@ static uint32_t packed_send_simple(struct packed_send *send, struct frame *const
 	}
 	send->net.window = local.window;
 	send->used += sent;
-	packed_cursor_pass(&send->cursor, sent);
+	packed_cursor_pass(send->cursor, sent);
 	return sent;
 }
 
@@ -289,7 +322,7 @@ static uint32_t packed_send_simple(struct packed_send *send, struct frame *const
 static uint32_t packed_send_generic(struct packed_send *send, const struct frame *frame)
 {
 	struct net_to_guest *net = &send->net;
-	const uint16_t position = send->cursor.position;
+	const uint16_t position = send->cursor->position;
 	const uint32_t used = send->used;
 	uint32_t result = NET_TAKEN;
 
@@ -299,7 +332,7 @@ static uint32_t packed_send_generic(struct packed_send *send, const struct frame
 		struct packed_chain chain;
 
 		if (send->steps >= PACKED_STEPS_MAX ||
-		    packed_cursor_fill(&send->cursor, send->frames + net->left / 1024) == 0) {
+		    packed_cursor_fill(send->cursor, send->frames + net->left / 1024) == 0) {
 			result = DROP_NO_BUFFERS;
 			break;
 		}
@@ -317,7 +350,7 @@ static uint32_t packed_send_generic(struct packed_send *send, const struct frame
 		net_to_guest_set_buffers(net, (uint16_t)(send->used - used));
 	} else if (result == DROP_NO_BUFFERS || result == DROP_BUFFER_SMALL ||
 		   atomic_load_explicit(&send->vq->fault, memory_order_relaxed) != VIRTQUEUE_OK) {
-		packed_cursor_seek(&send->cursor, position);
+		packed_cursor_seek(send->cursor, position);
 		send->used = used;
 	} else {
 		for (uint32_t i = used; i < send->used; i++)
@@ -332,7 +365,7 @@ static uint32_t packed_send_generic(struct packed_send *send, const struct frame
 static uint32_t packed_fill_chain(struct packed_send *send, struct packed_chain *chain)
 {
 	struct net_to_guest *net = &send->net;
-	enum packed_status status = packed_chain_begin(chain, &send->cursor, &net->window);
+	enum packed_status status = packed_chain_begin(chain, send->cursor, &net->window);
 	uint32_t result = NET_TAKEN;
 
 	while (status == PACKED_BUFFER && net->left > 0) {

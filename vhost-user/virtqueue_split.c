@@ -6,33 +6,20 @@
  * direct descriptor takes the short way; any other is walked by split_chain.c. */
 #include "vhost-user/net_from_guest.h"
 #include "vhost-user/net_to_guest.h"
+#include "vhost-user/split_ahead.h"
 #include "vhost-user/split_chain.h"
-
-#define SPLIT_BATCH	 BURST_FRAMES
-#define SPLIT_NOT_SIMPLE (SPLIT_DESCRIPTOR_NEXT | SPLIT_DESCRIPTOR_INDIRECT)
 
 /* Descriptors one call may walk: empty ones are legal and cost the guest nothing, and 64 chains of
  * 32,768 of them would keep the worker from everybody else. */
 #define SPLIT_STEPS_MAX (2u * VIRTQUEUE_SIZE_MAX)
 
-/* Heads and first descriptors of the chains at free-running positions [first, first + count). */
-struct split_batch {
-	uint16_t first;
-	uint16_t count;
-	uint16_t heads[SPLIT_BATCH];
-	struct split_descriptor descriptors[SPLIT_BATCH];
-};
-
 /* One call of to_guest. */
 struct split_send {
 	struct virtqueue *vq;
 	struct net_to_guest net;
-	struct split_batch batch;
-	uint16_t position;  /* next chain in the available ring */
-	uint16_t available; /* its end */
-	uint16_t used;	    /* next used entry */
-	uint32_t frames;    /* still to send, the current one included */
-	uint32_t steps;	    /* descriptors walked */
+	uint16_t used;	 /* next used entry */
+	uint32_t frames; /* still to send, the current one included */
+	uint32_t steps;	 /* descriptors walked */
 };
 
 static uint32_t split_from_guest(struct virtqueue *vq, struct burst *burst,
@@ -41,21 +28,19 @@ static void split_from_guest_done(struct virtqueue *vq);
 static uint32_t split_to_guest(struct virtqueue *vq, struct frame *const *frames, uint32_t count,
 			       struct port_counters *counters);
 
-static bool split_waiting(struct virtqueue *vq, uint16_t *waiting);
-static void split_batch_read(struct split_batch *batch, const struct virtqueue *vq,
-			     const struct guest_window *window, uint16_t first, uint32_t count);
-static uint16_t split_take_batch(struct virtqueue *vq, struct net_from_guest *net,
-				 const struct split_batch *batch, struct port_counters *counters);
-static uint32_t split_take_simple(struct net_from_guest *net, const struct split_batch *batch,
-				  uint32_t i);
+static uint32_t split_take(struct virtqueue *vq, struct net_from_guest *net, uint32_t count,
+			   uint16_t next_end, struct port_counters *counters);
+static uint32_t split_take_simple(struct virtqueue *vq, struct net_from_guest *net, uint32_t i,
+				  uint32_t count, uint16_t next_end);
+static bool split_take_pair(const struct virtqueue *vq, struct net_from_guest *net,
+			    uint16_t position);
 static uint32_t split_take_chain(struct virtqueue *vq, struct net_from_guest *net, uint16_t head,
 				 const struct split_descriptor *first, uint32_t *steps);
 static uint32_t split_send_simple(struct split_send *send, struct frame *const *frames,
 				  uint64_t *bytes);
 static uint32_t split_send_generic(struct split_send *send, const struct frame *frame);
-static uint32_t split_send_chain(struct split_send *send, uint32_t wanted);
-static uint32_t split_fill_chain(struct split_send *send, uint16_t head,
-				 const struct split_descriptor *first);
+static bool split_send_look(struct split_send *send, uint32_t wanted);
+static uint32_t split_fill_chain(struct split_send *send);
 
 const struct virtqueue_ops virtqueue_split_ops = {
 	.from_guest = split_from_guest,
@@ -84,27 +69,27 @@ static uint32_t split_from_guest(struct virtqueue *vq, struct burst *burst,
 				 struct port_counters *counters)
 {
 	struct net_from_guest net;
-	struct split_batch batch;
-	uint32_t before = burst->count;
+	uint32_t before = burst->count, taken;
 	uint32_t room = burst->limit - burst->count;
-	uint16_t waiting, taken;
+	uint16_t waiting;
 
-	if (!split_waiting(vq, &waiting) || waiting == 0)
-		return 0;
-	if (waiting < room)
-		room = waiting;
 	/* A guest that offers more before the chains we hold were returned. */
 	if (room > (uint32_t)vq->size - vq->pending)
 		room = (uint32_t)vq->size - vq->pending;
+	if (!split_ahead_look(vq, room, &waiting) || waiting == 0)
+		return 0;
+	if (waiting < room)
+		room = waiting;
 	guest_window_open(&net.window, vq->memory, vq->region_hint);
 	net.burst = burst;
 	net.header_size = vq->header_size;
 	net.offloads = vq->offloads_from_guest;
 	net.bytes = 0;
-	split_batch_read(&batch, vq, &net.window, vq->last_available, room);
-	taken = split_take_batch(vq, &net, &batch, counters);
+	split_ahead_fill(vq, &net.window, SPLIT_FROM_GUEST, room);
+	taken = split_take(vq, &net, room, split_ahead_limit(vq, SPLIT_AHEAD_CHAINS), counters);
 	vq->last_available = (uint16_t)(vq->last_available + taken);
 	vq->region_hint = net.window.index;
+	split_ahead_ask(vq, &net.window, SPLIT_FROM_GUEST, SPLIT_AHEAD_CHAINS + BURST_FRAMES);
 	if (burst->count > before) {
 		counter_add(&counters->receive_packets, burst->count - before);
 		counter_add(&counters->receive_bytes, net.bytes);
@@ -136,16 +121,13 @@ static uint32_t split_to_guest(struct virtqueue *vq, struct frame *const *frames
 	uint64_t bytes = 0;
 	uint16_t waiting;
 
-	if (!split_waiting(vq, &waiting)) {
+	if (!split_ahead_look(vq, count, &waiting)) {
 		counter_drop(counters, DROP_PORT_DOWN, count);
 		return 0;
 	}
 	send.vq = vq;
-	send.position = vq->last_available;
-	send.available = (uint16_t)(vq->last_available + waiting);
 	send.used = vq->last_used;
 	send.steps = 0;
-	send.batch.count = 0;
 	send.net.log = vq->log;
 	send.net.header_size = vq->header_size;
 	guest_window_open(&send.net.window, vq->memory, vq->region_hint);
@@ -167,8 +149,8 @@ static uint32_t split_to_guest(struct virtqueue *vq, struct frame *const *frames
 			counter_drop(counters, (enum drop_reason)result, 1);
 		}
 	}
-	vq->last_available = send.position;
 	vq->region_hint = send.net.window.index;
+	split_ahead_ask(vq, &send.net.window, SPLIT_TO_GUEST, 2 * count);
 	if (send.used != vq->last_used)
 		split_used_publish(vq, send.used);
 	if (sent > 0) {
@@ -178,57 +160,19 @@ static uint32_t split_to_guest(struct virtqueue *vq, struct frame *const *frames
 	return sent;
 }
 
-/* Number of chains waiting in the ring; false when the queue is or now becomes broken. */
-static bool split_waiting(struct virtqueue *vq, uint16_t *waiting)
+/* The next `count` chains, in order, until the burst is full; returns how many were taken. */
+static uint32_t split_take(struct virtqueue *vq, struct net_from_guest *net, uint32_t count,
+			   uint16_t next_end, struct port_counters *counters)
 {
-	if (atomic_load_explicit(&vq->fault, memory_order_relaxed) != VIRTQUEUE_OK)
-		return false;
-	*waiting = (uint16_t)(split_available_index(vq) - vq->last_available);
-	if (*waiting <= vq->size)
-		return true;
-	/* Relaxed: control only looks at it; it takes the queue over by way of `running`. */
-	atomic_store_explicit(&vq->fault, VIRTQUEUE_FAULT_INDEX, memory_order_relaxed);
-	return false;
-}
-
-/* Reads `count` heads from `first` on, and the first descriptor of each. For a head outside the
- * table it is one that is not simple, so that the walk sees it, and refuses it. */
-static void split_batch_read(struct split_batch *batch, const struct virtqueue *vq,
-			     const struct guest_window *window, uint16_t first, uint32_t count)
-{
-	if (count > SPLIT_BATCH)
-		count = SPLIT_BATCH;
-	batch->first = first;
-	batch->count = (uint16_t)count;
-	for (uint32_t i = 0; i < count; i++) {
-		batch->heads[i] = split_available_head(vq, (uint16_t)(first + i));
-		__builtin_prefetch(split_descriptor_at(vq, batch->heads[i]));
-	}
-	for (uint32_t i = 0; i < count; i++) {
-		if (batch->heads[i] >= vq->size) {
-			batch->descriptors[i] =
-			    (struct split_descriptor){ .flags = SPLIT_NOT_SIMPLE };
-			continue;
-		}
-		batch->descriptors[i] =
-		    split_descriptor_read(split_descriptor_at(vq, batch->heads[i]));
-		if (batch->descriptors[i].flags & SPLIT_DESCRIPTOR_WRITE)
-			guest_window_prefetch_write(window, batch->descriptors[i].address);
-		else
-			guest_window_prefetch(window, batch->descriptors[i].address);
-	}
-}
-
-/* The chains of the batch, in order, until the burst is full; returns how many were taken. */
-static uint16_t split_take_batch(struct virtqueue *vq, struct net_from_guest *net,
-				 const struct split_batch *batch, struct port_counters *counters)
-{
+	uint16_t *heads = vq->pending_heads + vq->pending;
 	uint32_t steps = 0, i;
 
-	for (i = split_take_simple(net, batch, 0); i < batch->count && steps < SPLIT_STEPS_MAX;
-	     i = split_take_simple(net, batch, i + 1)) {
-		uint32_t result =
-		    split_take_chain(vq, net, batch->heads[i], &batch->descriptors[i], &steps);
+	for (i = split_take_simple(vq, net, 0, count, next_end);
+	     i < count && steps < SPLIT_STEPS_MAX;
+	     i = split_take_simple(vq, net, i + 1, count, next_end)) {
+		uint16_t position = (uint16_t)(vq->last_available + i);
+		uint32_t result = split_take_chain(vq, net, split_ahead_head(vq->ahead, position),
+						   split_ahead_first(vq->ahead, position), &steps);
 
 		if (result == NET_NO_ROOM) {
 			if (net->burst->segment_count > 0)
@@ -239,27 +183,62 @@ static uint16_t split_take_batch(struct virtqueue *vq, struct net_from_guest *ne
 		if (result != NET_TAKEN)
 			counter_drop(counters, (enum drop_reason)result, 1);
 	}
-	memcpy(vq->pending_heads + vq->pending, batch->heads, i * sizeof(batch->heads[0]));
+	for (uint32_t j = 0; j < i; j++)
+		heads[j] = split_ahead_head(vq->ahead, (uint16_t)(vq->last_available + j));
 	vq->pending = (uint16_t)(vq->pending + i);
-	return (uint16_t)i;
+	return i;
 }
 
-/* Takes the chains from place `i` on that go the short way; returns the place of the first one that
- * does not. The copy of *net is for speed: its fields live in registers. */
-static uint32_t split_take_simple(struct net_from_guest *net, const struct split_batch *batch,
-				  uint32_t i)
+/* Takes the chains from the i-th on that go the short way; returns the number of the first one that
+ * does not. With each, the descriptor of one more is read, up to next_end. The copy of *net is for
+ * speed: its fields live in registers. */
+static uint32_t split_take_simple(struct virtqueue *vq, struct net_from_guest *net, uint32_t i,
+				  uint32_t count, uint16_t next_end)
 {
 	struct net_from_guest local = *net;
 
-	for (; i < batch->count; i++) {
-		const struct split_descriptor *first = &batch->descriptors[i];
+	for (; i < count; i++) {
+		const struct split_descriptor *first =
+		    split_ahead_first(vq->ahead, (uint16_t)(vq->last_available + i));
 
-		if ((first->flags & (SPLIT_NOT_SIMPLE | SPLIT_DESCRIPTOR_WRITE)) != 0 ||
-		    !net_from_guest_single(&local, first->address, first->length))
+		if (vq->ahead->end != next_end)
+			split_ahead_read(vq, &local.window, SPLIT_FROM_GUEST);
+		if ((first->flags & (SPLIT_NOT_SIMPLE | SPLIT_DESCRIPTOR_WRITE)) == 0
+			? !net_from_guest_single(&local, first->address, first->length)
+			: !split_take_pair(vq, &local, (uint16_t)(vq->last_available + i)))
 			break;
 	}
 	*net = local;
 	return i;
+}
+
+/* The chain at `position`, of which more than one simple descriptor is to be expected, when it is a
+ * header and a frame, in the table or in an indirect one; false when it is something else. */
+static bool split_take_pair(const struct virtqueue *vq, struct net_from_guest *net,
+			    uint16_t position)
+{
+	const struct split_descriptor *first = split_ahead_first(vq->ahead, position);
+	struct split_descriptor header = *first, data;
+
+	if (first->flags == SPLIT_DESCRIPTOR_INDIRECT) {
+		const uint8_t *table;
+
+		if (!vq->indirect || first->length != 2 * sizeof(data))
+			return false;
+		table = guest_window_span(&net->window, first->address, first->length);
+		if (table == NULL)
+			return false;
+		header = split_descriptor_read(table);
+		data = split_descriptor_read(table + sizeof(header));
+		if (header.flags != SPLIT_DESCRIPTOR_NEXT || header.next != 1)
+			return false;
+	} else if (first->flags == SPLIT_DESCRIPTOR_NEXT && first->next < vq->size) {
+		data = *split_ahead_second(vq->ahead, position);
+	} else {
+		return false;
+	}
+	return data.flags == 0 &&
+	       net_from_guest_pair(net, header.address, header.length, data.address, data.length);
 }
 
 /* A chain of any layout: NET_TAKEN, NET_NO_ROOM or a drop reason. */
@@ -290,33 +269,45 @@ static uint32_t split_take_chain(struct virtqueue *vq, struct net_from_guest *ne
 }
 
 /* Sends frames as long as each goes the short way into one chain; returns how many, and adds their
- * lengths to *bytes. The copies are for speed, as in split_take_simple(). */
+ * lengths to *bytes. With each, the descriptor of one more chain is read, for the next call, which
+ * may well have as many frames. The copies are for speed, as in split_take_simple(). */
 static uint32_t split_send_simple(struct split_send *send, struct frame *const *frames,
 				  uint64_t *bytes)
 {
-	uint32_t place = split_send_chain(send, send->frames);
-	uint32_t count = send->batch.count - place, sent;
-	const struct split_descriptor *first = &send->batch.descriptors[place];
-	const uint16_t *heads = &send->batch.heads[place];
-	struct net_to_guest local = send->net;
 	struct virtqueue *vq = send->vq;
-	uint16_t used = send->used;
+	struct net_to_guest local = send->net;
+	uint16_t position = vq->last_available, used = send->used, next_end;
+	uint32_t count, sent;
 
+	split_ahead_fill(vq, &local.window, SPLIT_TO_GUEST, send->frames);
+	next_end = split_ahead_limit(vq, 2 * send->frames);
+	count = (uint16_t)(vq->ahead->end - position);
 	if (count > send->frames)
 		count = send->frames;
-	for (sent = 0; sent < count; sent++) {
+	for (sent = 0; sent < count && sent < NET_AHEAD; sent++)
+		net_to_guest_prefetch(&local, frames[sent],
+				      split_ahead_first(vq->ahead, position + sent)->address);
+	for (sent = 0; sent < count; sent++, position++) {
+		const struct split_descriptor *first = split_ahead_first(vq->ahead, position);
 		const struct frame *frame = frames[sent];
 
-		if ((first[sent].flags & (SPLIT_NOT_SIMPLE | SPLIT_DESCRIPTOR_WRITE)) !=
+		if (vq->ahead->end != next_end)
+			split_ahead_read(vq, &local.window, SPLIT_TO_GUEST);
+		if (sent + NET_AHEAD < count)
+			net_to_guest_prefetch(
+			    &local, frames[sent + NET_AHEAD],
+			    split_ahead_first(vq->ahead, position + NET_AHEAD)->address);
+		if ((first->flags & (SPLIT_NOT_SIMPLE | SPLIT_DESCRIPTOR_WRITE)) !=
 			SPLIT_DESCRIPTOR_WRITE ||
-		    !net_to_guest_single(&local, frame, first[sent].address, first[sent].length))
+		    !net_to_guest_single(&local, frame, first->address, first->length))
 			break;
-		split_used_put(vq, used++, heads[sent], local.header_size + frame->length);
+		split_used_put(vq, used++, split_ahead_head(vq->ahead, position),
+			       local.header_size + frame->length);
 		*bytes += frame->length;
 	}
 	send->net.window = local.window;
 	send->used = used;
-	send->position = (uint16_t)(send->position + sent);
+	vq->last_available = position;
 	return sent;
 }
 
@@ -327,63 +318,66 @@ static uint32_t split_send_simple(struct split_send *send, struct frame *const *
 static uint32_t split_send_generic(struct split_send *send, const struct frame *frame)
 {
 	struct net_to_guest *net = &send->net;
-	const uint16_t position = send->position, used = send->used;
+	struct virtqueue *vq = send->vq;
+	const uint16_t position = vq->last_available, used = send->used;
 	uint32_t result = NET_TAKEN;
 
 	net_to_guest_begin(net, frame);
 	while (result == NET_TAKEN && net->left > 0) {
-		uint32_t before = net->left, place;
+		uint32_t before = net->left;
 
-		if (send->position == send->available || send->steps >= SPLIT_STEPS_MAX) {
+		if (send->steps >= SPLIT_STEPS_MAX ||
+		    !split_send_look(send, send->frames + net->left / 1024)) {
 			result = DROP_NO_BUFFERS;
 			break;
 		}
-		place = split_send_chain(send, send->frames + net->left / 1024);
-		result = split_fill_chain(send, send->batch.heads[place],
-					  &send->batch.descriptors[place]);
-		split_used_put(send->vq, send->used++, send->batch.heads[place],
+		result = split_fill_chain(send);
+		split_used_put(vq, send->used++, split_ahead_head(vq->ahead, vq->last_available),
 			       before - net->left);
-		send->position++;
+		vq->last_available++;
 		/* The header belongs into the first chain, and without MRG_RXBUF all does. */
 		if (result == NET_TAKEN && net->left > 0 &&
-		    (!send->vq->mergeable || net->left > frame->length))
+		    (!vq->mergeable || net->left > frame->length))
 			result = DROP_BUFFER_SMALL;
 	}
 	if (result == NET_TAKEN) {
 		net_to_guest_set_buffers(net, (uint16_t)(send->used - used));
 	} else if (result == DROP_NO_BUFFERS || result == DROP_BUFFER_SMALL) {
-		send->position = position;
+		vq->last_available = position;
 		send->used = used;
+		split_ahead_forget(vq);
 	} else {
 		for (uint16_t i = used; i != send->used; i++)
-			split_used_clear(send->vq, i);
+			split_used_clear(vq, i);
 	}
 	return result;
 }
 
-/* The place in the batch of the chain at send->position; reads up to `wanted` chains from there on
- * when they are not in it. At the end of the available ring the batch is empty. */
-static inline uint32_t split_send_chain(struct split_send *send, uint32_t wanted)
+/* Whether there is a chain, which is read then; up to `wanted` are, when none was yet. */
+static bool split_send_look(struct split_send *send, uint32_t wanted)
 {
-	uint16_t place = (uint16_t)(send->position - send->batch.first);
-	uint16_t waiting = (uint16_t)(send->available - send->position);
+	struct virtqueue *vq = send->vq;
+	uint16_t waiting;
 
-	if (place < send->batch.count)
-		return place;
-	split_batch_read(&send->batch, send->vq, &send->net.window, send->position,
-			 wanted < waiting ? wanted : waiting);
-	return 0;
+	if (vq->ahead->end != vq->last_available)
+		return true;
+	if (!split_ahead_look(vq, wanted, &waiting) || waiting == 0)
+		return false;
+	split_ahead_fill(vq, &send->net.window, SPLIT_TO_GUEST, wanted);
+	return true;
 }
 
-/* Writes what is left of the frame to one chain. NET_TAKEN, with net.left > 0 when the chain was
- * too short for all of it; or the drop reason when the chain is bad. */
-static uint32_t split_fill_chain(struct split_send *send, uint16_t head,
-				 const struct split_descriptor *first)
+/* Writes what is left of the frame to the next chain. NET_TAKEN, with net.left > 0 when the chain
+ * was too short for all of it; or the drop reason when the chain is bad. */
+static uint32_t split_fill_chain(struct split_send *send)
 {
 	struct net_to_guest *net = &send->net;
-	struct split_chain walk;
-	enum split_status status = split_chain_begin(&walk, send->vq, &net->window, head, first);
+	struct virtqueue *vq = send->vq;
 	uint32_t result = NET_TAKEN;
+	struct split_chain walk;
+	enum split_status status = split_chain_begin(
+	    &walk, vq, &net->window, split_ahead_head(vq->ahead, vq->last_available),
+	    split_ahead_first(vq->ahead, vq->last_available));
 
 	while (status == SPLIT_BUFFER && net->left > 0) {
 		if (!(walk.current.flags & SPLIT_DESCRIPTOR_WRITE))

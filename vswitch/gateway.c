@@ -266,12 +266,7 @@ static void set_legs(struct gateway *gateway)
 	inner->mtu = config->mtu;
 	inner->address_count = config->address_count;
 	memcpy(inner->addresses, config->addresses, sizeof(inner->addresses));
-	if (config->uplink.has_mac) {
-		outer->mac = config->uplink.mac;
-	} else {
-		outer->mac = config->mac;
-		outer->mac.bytes[1] ^= 1;
-	}
+	outer->mac = gateway_outer_mac(gateway);
 }
 
 static int set_nat(struct gateway *gateway, struct error *error)
@@ -283,6 +278,34 @@ static int set_nat(struct gateway *gateway, struct error *error)
 	return nat_update(gateway->nat, &gateway->config->nat, error);
 }
 
+/* A key of the configuration that the services of the inner address do not depend on. */
+static bool is_beside_services(const char *key)
+{
+	static const char *const keys[] = { "antispoof", "forward", "mss-clamp", "nat",
+					    "peers",	 "routes",  "uplink" };
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		if (strcmp(keys[i], key) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void note_difference(void *context, const char *key)
+{
+	bool *differ = context;
+
+	*differ |= !is_beside_services(key);
+}
+
+static bool services_differ(const struct gateway_config *a, const struct gateway_config *b)
+{
+	bool differ = false;
+
+	gateway_config_compare(a, b, note_difference, &differ);
+	return differ;
+}
+
 /* Takes over a configuration that differs; services follow in gateway_settle(). */
 static int set_config(struct gateway *gateway, const struct network_config *config,
 		      struct error *error)
@@ -291,7 +314,8 @@ static int set_config(struct gateway *gateway, const struct network_config *conf
 	    gateway->config != NULL && memcmp(&gateway->config->uplink, &config->gateway->uplink,
 					      sizeof(config->gateway->uplink)) == 0;
 
-	gateway_services_stop(gateway);
+	if (gateway->served != NULL && services_differ(gateway->served, config->gateway))
+		gateway_services_stop(gateway);
 	gateway_host_stop(gateway);
 	if (!same_uplink)
 		gateway_outer_stop(gateway);
@@ -311,7 +335,7 @@ void gateways_drop(struct vswitch *vswitch, struct network *network)
 		return;
 	network->gateway = NULL;
 	gateway_state_save(gateway);
-	gateway_services_stop(gateway);
+	gateway_services_farewell(gateway);
 	gateway_host_stop(gateway);
 	gateway->next_gone = vswitch->gone_gateways;
 	vswitch->gone_gateways = gateway;
@@ -326,9 +350,8 @@ void gateways_stop(struct vswitch *vswitch)
 		if (gateway == NULL)
 			continue;
 		gateway_state_save(gateway);
-		gateway_services_stop(gateway);
+		gateway_services_farewell(gateway);
 		gateway_host_stop(gateway);
-		gateway_finish(gateway);
 	}
 }
 
@@ -355,18 +378,23 @@ static int gateway_update(struct vswitch *vswitch, struct network *network, stru
 	}
 	take_ports(gateway);
 	gateway->outside_changed |= gateway_outer_collect(gateway) || gateway->stale;
-	return gateway_guard_update(gateway) != 0
-		   ? error_set(error, ENOMEM, "network '%s': out of memory", config->name)
-		   : 0;
+	if (gateway_guard_update(gateway) != 0)
+		return error_set(error, ENOMEM, "network '%s': out of memory", config->name);
+	return gateway_host_start(gateway, error);
 }
 
-int gateways_update(struct vswitch *vswitch, struct error *error)
+int gateways_update(struct vswitch *vswitch, const char *file, struct error *error)
 {
 	int result = 0;
 
 	for (uint16_t i = 0; i < vswitch->network_limit && result == 0; i++) {
-		if (vswitch->networks[i] != NULL)
-			result = gateway_update(vswitch, vswitch->networks[i], error);
+		struct network *network = vswitch->networks[i];
+
+		if (network == NULL)
+			continue;
+		result = gateway_update(vswitch, network, error);
+		if (result != 0 && file != NULL)
+			error_prefix(error, "%s:%u: ", file, network->config.line);
 	}
 	/* Each may lead into the others. */
 	for (uint16_t i = 0; i < vswitch->network_limit && result == 0; i++) {
@@ -407,9 +435,11 @@ static void settle(struct gateway *gateway)
 	gateway->stale = false;
 	if (inner->port != NULL)
 		neighbour_set_leg(gateway->neighbours, &inner->route, gateway_now());
-	gateway_state_load(gateway);
-	gateway_services_start(gateway);
-	gateway_host_start(gateway);
+	if (!gateway->loaded)
+		gateway_state_load(gateway);
+	gateway->loaded = true;
+	if (gateway->served == NULL)
+		gateway_services_start(gateway);
 	if (gateway_outer_start(gateway) != 0)
 		log_error("network %s: out of memory, no address outside", gateway->network);
 	gateway_finish_later(gateway);
@@ -469,6 +499,8 @@ void gateways_link_changed(struct vswitch *vswitch, const struct port *port)
 	if (gateway == NULL)
 		return;
 	if (gateway->uplink == port) {
+		if (atomic_load_explicit(&port->link, memory_order_relaxed))
+			gateway_outer_restart(gateway);
 		gateway->outside_changed = true;
 		gateway_finish_later(gateway);
 	} else if (port->binding != NULL &&

@@ -69,6 +69,7 @@ struct gateway {
 	char network[CONFIG_NAME_MAX + 1];
 	enum config_mode mode;
 	struct gateway_config *config; /* a reference */
+	bool loaded;		       /* what the last weftd left has been taken over */
 	bool stale; /* services run by an older configuration, or do not run yet */
 	struct gateway_leg legs[GATEWAY_SIDES];
 	struct port *uplink; /* NULL: none, or closed */
@@ -91,12 +92,13 @@ struct gateway {
 	struct lease_table *leases;
 	struct dhcp_server *dhcp;
 	struct dhcp6_server *dhcp6;
+	struct gateway_config *served; /* a reference: what the services run by; NULL: none do */
 	struct advertise *advertise;
 	struct dns_server *dns;
 	struct dns_tcp *dns_tcp;
 	uint32_t forward_count; /* passed on by the host to a user uplink */
 	struct nat_forward *forwards;
-	bool host_side; /* the host's side of a tap uplink has been made */
+	bool host_side; /* the host's side of the uplink has been made */
 
 	bool guards_changed;
 	struct event *timer;
@@ -122,14 +124,17 @@ void gateway_finish_later(struct gateway *gateway);
 int gateway_build_routes(struct gateway *gateway);
 
 /* gateway_outer.c */
+struct mac gateway_outer_mac(const struct gateway *gateway);
 int gateway_outer_start(struct gateway *gateway);
 void gateway_outer_stop(struct gateway *gateway);
+/* The uplink's link has come back, perhaps to another network. */
+void gateway_outer_restart(struct gateway *gateway);
 /* Collects what the leg outside has now; true when that differs from gateway->outside. */
 bool gateway_outer_collect(struct gateway *gateway);
 /* Puts gateway->outside into force: leg, neighbours, translator. Routes and publication follow. */
 void gateway_outer_apply(struct gateway *gateway);
 /* The host's own part: a tap's host side, a user uplink's forwards. */
-void gateway_host_start(struct gateway *gateway);
+int gateway_host_start(struct gateway *gateway, struct error *error);
 void gateway_host_stop(struct gateway *gateway);
 
 /* gateway_state.c: neighbours and MAC addresses, from the last weftd to the next. */
@@ -139,6 +144,8 @@ void gateway_state_save(struct gateway *gateway);
 /* gateway_services.c */
 void gateway_services_start(struct gateway *gateway);
 void gateway_services_stop(struct gateway *gateway);
+/* The same for good: guests are told that their router goes. */
+void gateway_services_farewell(struct gateway *gateway);
 /* Does what is due; returns the next moment something is, UINT64_MAX: nothing. */
 uint64_t gateway_services_tick(struct gateway *gateway, uint64_t now);
 

@@ -6,6 +6,7 @@
 #include "vswitch/api.h"
 #include "vswitch/config.h"
 #include "vswitch/gateway.h"
+#include "vswitch/port_interface.h"
 #include "vswitch/switch.h"
 
 #include <errno.h>
@@ -52,6 +53,24 @@ static const char usage_text[] =
     "Signals: SIGTERM and SIGINT stop it cleanly, SIGHUP applies the configuration file again.\n"
     "Exit status: 0 done, 1 refused or failed, 2 wrong usage.\n";
 
+/* Interfaces are the one thing a configuration needs of the machine it is for. */
+static int check_interfaces(const char *file, const struct config *config)
+{
+	int status = EXIT_DONE;
+
+	for (uint32_t i = 0; i < config->port_count; i++) {
+		const struct port_config *port = &config->ports[i];
+		struct error error;
+
+		if (port->type != &port_interface || port_interface_check(port, &error) == 0)
+			continue;
+		config_error_place(file, port, &error);
+		fprintf(stderr, "%s\n", error.text);
+		status = EXIT_REFUSED;
+	}
+	return status;
+}
+
 static int check_files(char **files)
 {
 	int status = EXIT_DONE;
@@ -69,8 +88,11 @@ static int check_files(char **files)
 			status = EXIT_REFUSED;
 			continue;
 		}
+		if (check_interfaces(*files, &config) == EXIT_DONE)
+			printf("%s: ok\n", *files);
+		else
+			status = EXIT_REFUSED;
 		config_clear(&config);
-		printf("%s: ok\n", *files);
 	}
 	return status;
 }

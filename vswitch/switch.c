@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "vhost-user/guest_memory.h"
 #include "vswitch/gateway.h"
+#include "vswitch/mac_state.h"
 #include "vswitch/worker.h"
 
 #include <errno.h>
@@ -21,6 +22,7 @@
 #include <unistd.h>
 
 #define HOUSEKEEPING_SECONDS 1
+#define SAVE_SECONDS	     5u	   /* between writings of MAC tables */
 #define OUTER_MACS	     1024u /* on the link of an uplink that is no member of the segment */
 
 struct retired {
@@ -109,6 +111,10 @@ static void housekeeping(evutil_socket_t fd, short what, void *argument)
 			port->type->check_faults(port);
 	}
 	gateways_housekeeping(vswitch);
+	if (now - vswitch->saved_at >= SAVE_SECONDS) {
+		vswitch->saved_at = now;
+		mac_state_save(vswitch);
+	}
 	if (vswitch->retired != NULL) {
 		rcu_wait(vswitch->rcu);
 		free_retired(vswitch);
@@ -185,6 +191,7 @@ void vswitch_destroy(struct vswitch *vswitch)
 	if (vswitch == NULL)
 		return;
 	gateways_stop(vswitch);
+	mac_state_save(vswitch);
 	for (uint16_t i = 0; i < vswitch->port_limit; i++) {
 		if (vswitch->ports[i] == NULL)
 			continue;

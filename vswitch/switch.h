@@ -22,6 +22,8 @@ struct network {
 	struct network_config config;
 	uint16_t slot; /* in the switch */
 	struct mac_table *macs;
+	uint64_t macs_saved;   /* changes of the table when it was last saved (mac_state.c) */
+	uint32_t macs_records; /* records it takes in the store */
 	struct mac_table *outer_macs; /* of the uplink's own segment; NULL when it has none */
 	struct gateway *gateway;      /* NULL: none */
 	uint32_t aged_at;	      /* clock_seconds() of the last ageing */
@@ -48,6 +50,8 @@ struct vswitch {
 	int fault_fd; /* eventfd of guest_memory_handle_faults() */
 	struct event *fault_event;
 	struct store *store;	       /* what survives a restart; NULL: nothing does */
+	bool restored;		       /* what the last weftd left has been taken over */
+	uint32_t saved_at;	       /* clock_seconds() of mac_state_save() */
 	struct gateway *gone_gateways; /* to be freed after the next publication */
 	struct retired *retired; /* to be freed after the next grace period (switch_retire()) */
 };

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "vswitch/config_diff.h"
 #include "vswitch/gateway.h"
+#include "vswitch/mac_state.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -305,7 +306,7 @@ static int move_to(struct vswitch *vswitch, const char *file, const struct confi
 	if (result == 0) {
 		drop_networks(vswitch, move);
 		edit_ports(vswitch, move);
-		result = gateways_update(vswitch, error);
+		result = gateways_update(vswitch, move->file, error);
 	}
 	/* On error too: the workers must leave what is about to be freed. */
 	if (move->changed && vswitch_publish(vswitch) != 0) {
@@ -395,6 +396,9 @@ int vswitch_apply(struct vswitch *vswitch, const char *file, const struct config
 	vswitch_close_given(&vswitch->config, &next);
 	config_clear(&vswitch->config);
 	vswitch->config = next;
+	if (!vswitch->restored)
+		mac_state_load(vswitch);
+	vswitch->restored = true;
 	return 0;
 }
 

@@ -287,8 +287,6 @@ static void context_loop(struct worker_context *context)
 		counter_add(&worker->counters.polls, 1);
 		if (taken > 0)
 			counter_add(&worker->counters.busy_cycles, later - now);
-		else
-			__builtin_ia32_pause();
 		now = later;
 	}
 }

@@ -1,0 +1,148 @@
+"""TCP between two network namespaces (case tcp of bench.py): over two taps of a switch, or over the
+kernel's bridge with a veth pair to each.
+
+Everything is made for the run and removed after it: namespaces with names of our own, in which all
+interfaces live, and iperf3 in both. Nothing leaves them. Client, server and the switch share the two
+cores as they do elsewhere: iperf3's sender on the guests' core, receiver and switch on the other,
+where the kernel's bridge, which works in the sender's context, needs no core of its own."""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+
+import contenders
+
+ADDRESSES = ("10.213.7.1", "10.213.7.2")
+
+
+def run(*argv):
+    done = subprocess.run(argv, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise contenders.Failure(f"{' '.join(argv)}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def missing():
+    """None when it can be measured here, else why not."""
+    if os.geteuid() != 0:
+        return "namespaces need root"
+    for program in ("iperf3", "ip"):
+        if not shutil.which(program):
+            return f"{program} is not installed"
+    return None
+
+
+class Namespaces:
+    """Two of them, a and b, and a third for the bridge between."""
+
+    def __init__(self):
+        self.names = [f"weft-bench-{name}-{os.getpid()}" for name in ("a", "b", "bridge")]
+        self.made = []
+
+    def __enter__(self):
+        for name in self.names:
+            run("ip", "netns", "add", name)
+            self.made.append(name)
+        return self
+
+    def __exit__(self, *exception):
+        for name in self.made:
+            subprocess.run(["ip", "netns", "del", name], capture_output=True)
+
+    def ip(self, index, *argv):
+        run("ip", "-n", self.names[index], *argv)
+
+    def address(self, index, interface):
+        self.ip(index, "address", "add", ADDRESSES[index] + "/24", "dev", interface)
+        self.ip(index, "link", "set", interface, "up")
+
+    def command(self, index, *argv):
+        return ["ip", "netns", "exec", self.names[index], *argv]
+
+
+class KernelBridge(contenders.Contender):
+    name = "bridge"
+    title = "kernel bridge"
+    setup = "two veth pairs and a bridge of the kernel, all in namespaces; case tcp only"
+    cases = {"tcp"}
+
+    def missing(self):
+        return missing()
+
+    def join(self, namespaces):
+        namespaces.ip(2, "link", "add", "br0", "type", "bridge")
+        namespaces.ip(2, "link", "set", "br0", "up")
+        for index in (0, 1):
+            namespaces.ip(2, "link", "add", f"port{index}", "type", "veth", "peer", "name", "eth0",
+                          "netns", namespaces.names[index])
+            namespaces.ip(2, "link", "set", f"port{index}", "master", "br0", "up")
+            namespaces.address(index, "eth0")
+
+
+class WeftTaps(contenders.Weft):
+    def join(self, namespaces):
+        names = [f"wb{os.getpid()}{letter}" for letter in "ab"]
+        lines = ["networks:", "  lab: { mode: isolated }", "ports:"]
+        lines += [f"  {letter}: {{ network: lab, tap: {name} }}"
+                  for letter, name in zip("ab", names)]
+        lines += [f"workers: {{ cpus: [{self.context.switch_core}], poll: adaptive }}",
+                  f"api: {{ socket: {self.directory}/api }}"]
+        path = os.path.join(self.directory, "weft.yaml")
+        with open(path, "w") as file:
+            file.write("\n".join(lines) + "\n")
+        process = self.spawn([self.context.weftd, "-c", path], self.name)
+        self.wait_for_sockets(process, [f"/sys/class/net/{name}" for name in names])
+        for index, name in enumerate(names):
+            run("ip", "link", "set", name, "netns", namespaces.names[index])
+            namespaces.address(index, name)
+
+
+def iperf(context, namespaces, options, seconds):
+    """Gbit/s that the receiver saw."""
+    pin = ["taskset", "-c"]
+    server = subprocess.Popen(
+        pin + [str(context.switch_core)] + namespaces.command(1, "iperf3", "-s", "-1", "-J"),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    context.raise_priority(server.pid)
+    try:
+        for _ in range(200):
+            client = subprocess.Popen(
+                pin + [str(context.guest_core)] + namespaces.command(
+                    0, "iperf3", "-c", ADDRESSES[1], "-J", "-t", str(max(1, round(seconds))),
+                    *options),
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                start_new_session=True)
+            context.raise_priority(client.pid)
+            output = json.loads(client.communicate(timeout=60)[0])
+            if "end" in output and "sum_received" in output["end"]:
+                return output["end"]["sum_received"]["bits_per_second"] / 1e9
+            if "connect" not in output.get("error", ""):
+                break
+            time.sleep(0.01)
+        raise contenders.Failure(f"iperf3: {output.get('error', 'no result')}")
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def measure(context, contender, directory, point, seconds):
+    """One run of iperf3: a dict like measure.measure()'s."""
+    kind = WeftTaps if contender.name == "weft" else KernelBridge
+    switch = kind(context)
+    switch.directory = directory
+    distance = context.distance()
+    result = {}
+    try:
+        with Namespaces() as namespaces:
+            try:
+                switch.join(namespaces)
+                result["gbps"] = iperf(context, namespaces, point.options, seconds)
+            finally:
+                switch.stop()
+    except contenders.Failure as failure:
+        result["error"] = str(failure)
+    result.update(distance_before=distance, distance_after=context.distance(),
+                  generator_waited=0.0, switch_waited=0.0, sent=0, lost=0)
+    return result
