@@ -111,12 +111,10 @@ static void stage_send(const struct stage *stage, const struct leg_view *leg, st
 	const struct port_view *view = &stage->context->snapshot->ports[leg->port];
 	const struct bridge *bridge = view->bridge;
 	const struct bridge_member *to;
-	struct mac_place place;
 	uint16_t port;
 
 	frame->vlan = VLAN_NONE;
-	place = mac_table_place(bridge->macs, mac_to_u64(frame->head), VLAN_NONE);
-	port = mac_table_lookup_at(bridge->macs, &place);
+	port = mac_table_lookup(bridge->macs, mac_to_u64(frame->head), VLAN_NONE);
 	to = port < bridge->port_limit ? bridge->by_port[port] : NULL;
 	if (to == NULL)
 		pipeline_flood(stage->context, stage->from, bridge, view->member, frame);
