@@ -69,7 +69,8 @@ struct gateway {
 	char network[CONFIG_NAME_MAX + 1];
 	enum config_mode mode;
 	struct gateway_config *config; /* a reference */
-	bool stale; /* services run by an older configuration, or do not run yet */
+	bool stale;	  /* services run by an older configuration, or do not run yet */
+	bool unpublished; /* something changed that workers have not seen yet */
 	struct gateway_leg legs[GATEWAY_SIDES];
 	struct port *uplink; /* NULL: none, or closed */
 
@@ -105,7 +106,7 @@ struct gateway {
 	struct gateway_counters counters;
 };
 
-/* Milliseconds and seconds of CLOCK_BOOTTIME, seconds since 1970. */
+/* gateway_services.c: milliseconds and seconds of CLOCK_BOOTTIME, seconds since 1970. */
 uint64_t gateway_now(void);
 uint32_t gateway_boottime(void);
 uint64_t gateway_wall(void);
@@ -117,8 +118,8 @@ void gateway_finish(struct gateway *gateway);
 /* Calls gateway_finish() from the event loop, soon: for callbacks in the midst of something. */
 void gateway_finish_later(struct gateway *gateway);
 
-/* gateway_route.c: builds gateway->fib anew; the old one waits in old_fib for a publication. 0 or
- * -ENOMEM (the old one stays). */
+/* gateway_route.c: builds gateway->fib anew where routes have changed; the old one waits in old_fib
+ * for a publication. 0 or -ENOMEM (the old one stays). */
 int gateway_build_routes(struct gateway *gateway);
 
 /* gateway_outer.c */

@@ -182,6 +182,7 @@ void gateway_outer_apply(struct gateway *gateway)
 	if (!gateway->config->uplink.present)
 		return;
 	log_addresses(gateway);
+	gateway->unpublished = true;
 	leg->route.mtu = outside->mtu;
 	leg->route.address_count = outside->address_count;
 	memcpy(leg->route.addresses, outside->addresses, sizeof(leg->route.addresses));
