@@ -19,33 +19,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #define LEASES_MAX 65536u
-
-static uint64_t read_clock(clockid_t clock, uint64_t per_second)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return (uint64_t)now.tv_sec * per_second +
-	       (uint64_t)now.tv_nsec / (1000000000u / per_second);
-}
-
-uint64_t gateway_now(void)
-{
-	return read_clock(CLOCK_BOOTTIME, 1000);
-}
-
-uint32_t gateway_boottime(void)
-{
-	return (uint32_t)read_clock(CLOCK_BOOTTIME, 1);
-}
-
-uint64_t gateway_wall(void)
-{
-	return read_clock(CLOCK_REALTIME, 1);
-}
+#define NAT_TICKS  16u /* a second, for a translator with much to expire */
 
 /* The leg's output. */
 static void leg_send(void *context, const uint8_t *frame, size_t length)
@@ -93,8 +69,10 @@ void gateway_finish(struct gateway *gateway)
 {
 	uint64_t now = gateway_now(), next = gateway_services_tick(gateway, now);
 
-	if (gateway->outside_changed)
+	if (gateway->outside_changed) {
 		take_up_outside(gateway);
+		next = gateway_services_tick(gateway, now);
+	}
 	gateway_guard_finish(gateway);
 	for (unsigned i = 0; i < GATEWAY_SIDES; i++) {
 		if (gateway->legs[i].unsent && gateway->legs[i].port != NULL)
@@ -323,6 +301,7 @@ static int set_config(struct gateway *gateway, const struct network_config *conf
 	gateway->config = gateway_config_ref(config->gateway);
 	gateway->mode = config->mode;
 	gateway->stale = true;
+	gateway->unpublished = true;
 	set_legs(gateway);
 	return set_nat(gateway, error);
 }
@@ -337,6 +316,17 @@ void gateways_drop(struct vswitch *vswitch, struct network *network)
 	gateway_state_save(gateway);
 	gateway_services_farewell(gateway);
 	gateway_host_stop(gateway);
+	gateway_outer_stop(gateway);
+	/* Should it have to wait for its publication, nothing wakes it any more. */
+	event_del(gateway->timer);
+	event_del(gateway->later);
+	for (unsigned i = 0; i < GATEWAY_SIDES; i++) {
+		if (gateway->legs[i].port == NULL)
+			continue;
+		port_gateway_flush(gateway->legs[i].port);
+		port_gateway_deafen(gateway->legs[i].port);
+		gateway->legs[i].port = NULL;
+	}
 	gateway->next_gone = vswitch->gone_gateways;
 	vswitch->gone_gateways = gateway;
 }
@@ -414,10 +404,22 @@ int gateways_update(struct vswitch *vswitch, const char *file, struct error *err
 	return result;
 }
 
+bool gateways_unpublished(const struct vswitch *vswitch)
+{
+	for (uint16_t i = 0; i < vswitch->network_limit; i++) {
+		const struct network *network = vswitch->networks[i];
+
+		if (network != NULL && network->gateway != NULL && network->gateway->unpublished)
+			return true;
+	}
+	return vswitch->gone_gateways != NULL;
+}
+
 static void settle(struct gateway *gateway)
 {
 	struct gateway_leg *inner = &gateway->legs[GATEWAY_INNER];
 
+	gateway->unpublished = false;
 	fib_destroy(gateway->old_fib);
 	gateway->old_fib = NULL;
 	if (gateway->nat != NULL)
@@ -432,11 +434,11 @@ static void settle(struct gateway *gateway)
 				  gateway->network);
 		leg->listening = true;
 	}
-	if (!gateway->stale)
+	/* Without its leg, halfway through a change that failed, it stays so. */
+	if (!gateway->stale || inner->port == NULL)
 		return;
 	gateway->stale = false;
-	if (inner->port != NULL)
-		neighbour_set_leg(gateway->neighbours, &inner->route, gateway_now());
+	neighbour_set_leg(gateway->neighbours, &inner->route, gateway_now());
 	if (!gateway->loaded)
 		gateway_state_load(gateway);
 	gateway->loaded = true;
@@ -489,6 +491,7 @@ void gateways_forget_port(struct vswitch *vswitch, struct port *port)
 	}
 	if (gateway->uplink == port) {
 		gateway_host_stop(gateway);
+		gateway_outer_stop(gateway);
 		gateway->uplink = NULL;
 		gateway->stale = true;
 	}
@@ -521,8 +524,11 @@ void gateways_housekeeping(struct vswitch *vswitch)
 
 		if (network == NULL || network->gateway == NULL)
 			continue;
-		if (network->gateway->nat != NULL)
-			nat_tick(network->gateway->nat, now);
+		/* What a tick leaves over is left to the next second after a while. */
+		for (unsigned n = 0; n < NAT_TICKS && network->gateway->nat != NULL; n++) {
+			if (!nat_tick(network->gateway->nat, now))
+				break;
+		}
 		gateway_state_save(network->gateway);
 	}
 }

@@ -70,7 +70,8 @@ struct gateway {
 	enum config_mode mode;
 	struct gateway_config *config; /* a reference */
 	bool loaded;		       /* what the last weftd left has been taken over */
-	bool stale; /* services run by an older configuration, or do not run yet */
+	bool stale;	  /* services run by an older configuration, or do not run yet */
+	bool unpublished; /* something changed that workers have not seen yet */
 	struct gateway_leg legs[GATEWAY_SIDES];
 	struct port *uplink; /* NULL: none, or closed */
 
@@ -107,7 +108,7 @@ struct gateway {
 	struct gateway_counters counters;
 };
 
-/* Milliseconds and seconds of CLOCK_BOOTTIME, seconds since 1970. */
+/* gateway_services.c: milliseconds and seconds of CLOCK_BOOTTIME, seconds since 1970. */
 uint64_t gateway_now(void);
 uint32_t gateway_boottime(void);
 uint64_t gateway_wall(void);
@@ -119,8 +120,8 @@ void gateway_finish(struct gateway *gateway);
 /* Calls gateway_finish() from the event loop, soon: for callbacks in the midst of something. */
 void gateway_finish_later(struct gateway *gateway);
 
-/* gateway_route.c: builds gateway->fib anew; the old one waits in old_fib for a publication. 0 or
- * -ENOMEM (the old one stays). */
+/* gateway_route.c: builds gateway->fib anew where routes have changed; the old one waits in old_fib
+ * for a publication. 0 or -ENOMEM (the old one stays). */
 int gateway_build_routes(struct gateway *gateway);
 
 /* gateway_outer.c */

@@ -184,6 +184,7 @@ void gateway_outer_apply(struct gateway *gateway)
 
 	if (!gateway->config->uplink.present)
 		return;
+	gateway->unpublished = true;
 	leg->route.mtu = outside->mtu;
 	if (leg->port != NULL)
 		port_gateway_set_mtu(leg->port, outside->mtu);
