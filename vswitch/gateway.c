@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/store.h"
 #include "nat/nat.h"
+#include "route/dns.h"
 #include "route/fib.h"
 #include "route/icmp.h"
 #include "route/lease.h"
@@ -449,6 +450,28 @@ static void settle(struct gateway *gateway)
 	gateway_finish_later(gateway);
 }
 
+/* The addresses that this process answers DNS on, so that no question comes back to it. */
+static void tell_dns_own(struct vswitch *vswitch)
+{
+	uint32_t count = 0, room = (uint32_t)vswitch->network_limit * GATEWAY_ADDRESSES_MAX;
+	struct ip *ips = calloc(room + 1u, sizeof(*ips));
+
+	for (uint16_t i = 0; ips != NULL && i < vswitch->network_limit; i++) {
+		const struct gateway *gateway =
+		    vswitch->networks[i] != NULL ? vswitch->networks[i]->gateway : NULL;
+
+		for (unsigned n = 0; gateway != NULL && n < gateway->config->address_count; n++)
+			ips[count++] = gateway->config->addresses[n].ip;
+	}
+	for (uint16_t i = 0; ips != NULL && i < vswitch->network_limit; i++) {
+		struct network *network = vswitch->networks[i];
+
+		if (network != NULL && network->gateway != NULL && network->gateway->dns != NULL)
+			dns_server_set_own(network->gateway->dns, ips, count);
+	}
+	free(ips);
+}
+
 void gateways_settle(struct vswitch *vswitch)
 {
 	while (vswitch->gone_gateways != NULL) {
@@ -461,6 +484,7 @@ void gateways_settle(struct vswitch *vswitch)
 		if (vswitch->networks[i] != NULL && vswitch->networks[i]->gateway != NULL)
 			settle(vswitch->networks[i]->gateway);
 	}
+	tell_dns_own(vswitch);
 }
 
 static struct gateway *gateway_of(const struct vswitch *vswitch, const struct port *port)
