@@ -1,6 +1,7 @@
 /* Shared by the files of the gateway (gateway*.c) and nobody else. Control thread.
  *
- *   gateway.c           life cycle, in step with the configuration
+ *   gateway.c           life cycle
+ *   gateway_apply.c     in step with the configuration
  *   gateway_outer.c     the leg outside: its addresses, from whoever gives them
  *   gateway_route.c     the forwarding table
  *   gateway_services.c  DHCP, DHCPv6, advertisements, DNS, and their time
@@ -119,6 +120,9 @@ void gateway_finish(struct gateway *gateway);
 
 /* Calls gateway_finish() from the event loop, soon: for callbacks in the midst of something. */
 void gateway_finish_later(struct gateway *gateway);
+
+/* A gateway for the network's, without configuration or ports. 0 or -ENOMEM. */
+int gateway_create(struct vswitch *vswitch, const struct network *network, struct gateway **out);
 
 /* gateway_route.c: builds gateway->fib anew where routes have changed; the old one waits in old_fib
  * for a publication. 0 or -ENOMEM (the old one stays). */
