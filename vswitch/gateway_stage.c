@@ -40,7 +40,7 @@ static void stage_punt(const struct stage *stage, struct frame *frame, enum gate
 	stage->batch->frames[stage->batch->count++] = frame;
 }
 
-/* A packet that goes no further, and whose sender control is to tell. */
+/* The packet ends here, and control tells its sender why (ICMP). */
 static void stage_refuse(const struct stage *stage, struct frame *frame, enum gateway_punt punt)
 {
 	static const enum drop_reason reasons[] = {
