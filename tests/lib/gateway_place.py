@@ -60,6 +60,8 @@ class Place:
         self.guests = {name: lab.namespace(f"guest-{name}") for name in GUESTS}
         self.switch = self.api = None
         self.host.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1",
+                      # weftd's tap is ready at once.
+                      "net.ipv6.conf.default.accept_dad=0",
                       # A router that answers every lost packet, as tests lose many.
                       "net.ipv4.icmp_ratelimit=0", "net.ipv6.icmp.ratelimit=0")
         link(self.host, "tofar", self.far, "eth0", mtu=far_mtu)
