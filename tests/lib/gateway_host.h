@@ -9,6 +9,8 @@
 
 #include "tests/lib/switch_fixture.h"
 
+#include <netinet/in.h>
+
 #define HOST_FRAME_MAX 66000u
 #define HOST_KEPT_MAX  256u
 

@@ -84,6 +84,18 @@ static inline void lab_close(struct lab *lab)
 	switch_fixture_close(&lab->fixture);
 }
 
+/* All begin anew, for ports that were closed and opened. */
+static inline void lab_reconnect(struct lab *lab)
+{
+	host_destroy(lab->a);
+	host_destroy(lab->b);
+	host_destroy(lab->router);
+	lab->a = lab_guest(lab, "a", LAB_GUEST_A, LAB_A4, LAB_A6, NULL);
+	lab->b = lab_guest(lab, "b", LAB_GUEST_B, LAB_B4, LAB_B6, NULL);
+	lab->router = lab_router(lab, NULL);
+	host_barrier(lab->router);
+}
+
 /* What it becomes on its way: one hop less. */
 static inline struct datagram lab_hop(struct datagram datagram)
 {
