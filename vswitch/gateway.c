@@ -199,6 +199,7 @@ void gateways_drop(struct vswitch *vswitch, struct network *network)
 	gateway_services_farewell(gateway);
 	gateway_host_stop(gateway);
 	gateway_outer_stop(gateway);
+	gateway_outer_unwatch(gateway);
 	/* Should it have to wait for its publication, nothing wakes it any more. */
 	event_del(gateway->timer);
 	event_del(gateway->later);
@@ -256,6 +257,7 @@ void gateways_forget_port(struct vswitch *vswitch, struct port *port)
 	if (gateway->uplink == port) {
 		gateway_host_stop(gateway);
 		gateway_outer_stop(gateway);
+		gateway_outer_unwatch(gateway);
 		gateway->uplink = NULL;
 		gateway->stale = true;
 	}

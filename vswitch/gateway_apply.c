@@ -55,6 +55,7 @@ static void take_ports(struct gateway *gateway)
 	gateway->legs[GATEWAY_INNER].port = find_part(gateway, GATEWAY_INNER_SUFFIX);
 	gateway->legs[GATEWAY_OUTER].port = find_part(gateway, GATEWAY_OUTER_SUFFIX);
 	gateway->uplink = mode->uplink_in_segment ? NULL : find_part(gateway, CONFIG_UPLINK_SUFFIX);
+	gateway_outer_watch(gateway);
 }
 
 /* What follows from the configuration for the legs. The MAC outside is that inside but for a bit,

@@ -132,6 +132,9 @@ int gateway_build_routes(struct gateway *gateway);
 struct mac gateway_outer_mac(const struct gateway *gateway);
 int gateway_outer_start(struct gateway *gateway);
 void gateway_outer_stop(struct gateway *gateway);
+/* Follows the MTU of an uplink that is an interface of the host, and ceases to. */
+void gateway_outer_watch(struct gateway *gateway);
+void gateway_outer_unwatch(struct gateway *gateway);
 /* The uplink's link has come back, perhaps to another network. */
 void gateway_outer_restart(struct gateway *gateway);
 /* Collects what the leg outside has now; true when that differs from gateway->outside. */
