@@ -423,6 +423,7 @@ void gateways_settle(struct vswitch *vswitch)
 		vswitch->gone_gateways = gateway->next_gone;
 		gateway_destroy(gateway);
 	}
+	gateway_guard_settle(vswitch);
 	for (uint16_t i = 0; i < vswitch->network_limit; i++) {
 		if (vswitch->networks[i] != NULL && vswitch->networks[i]->gateway != NULL)
 			settle(vswitch->networks[i]->gateway);
@@ -441,6 +442,12 @@ void gateways_forget_port(struct vswitch *vswitch, struct port *port)
 	struct gateway *gateway = gateway_of(vswitch, port);
 
 	gateway_guard_remove(vswitch, port);
+	/* Its frames may be in the legs of peers, too. */
+	for (uint16_t i = 0; i < vswitch->port_limit; i++) {
+		if (vswitch->ports[i] != NULL && gateway_is_leg(&vswitch->ports[i]->config) &&
+		    vswitch->ports[i]->private != NULL)
+			port_gateway_orphan(vswitch->ports[i], port->index);
+	}
 	if (gateway == NULL)
 		return;
 	lease_forget_port(gateway->leases, port->index);
@@ -478,20 +485,5 @@ void gateways_link_changed(struct vswitch *vswitch, const struct port *port)
 		   !atomic_load_explicit(&port->link, memory_order_relaxed)) {
 		gateway_guard_leave(gateway, vswitch->ports[port->index]);
 		gateway_finish_later(gateway);
-	}
-}
-
-void gateways_housekeeping(struct vswitch *vswitch)
-{
-	uint32_t now = gateway_boottime();
-
-	for (uint16_t i = 0; i < vswitch->network_limit; i++) {
-		struct network *network = vswitch->networks[i];
-
-		if (network == NULL || network->gateway == NULL)
-			continue;
-		if (network->gateway->nat != NULL)
-			nat_tick(network->gateway->nat, now);
-		gateway_state_save(network->gateway);
 	}
 }
