@@ -20,7 +20,6 @@
 #include <string.h>
 
 #define LEASES_MAX 65536u
-#define NAT_TICKS  16u /* a second, for a translator with much to expire */
 
 /* The leg's output. */
 static void leg_send(void *context, const uint8_t *frame, size_t length)
@@ -225,124 +224,6 @@ void gateways_stop(struct vswitch *vswitch)
 		gateway_state_save(gateway);
 		gateway_services_farewell(gateway);
 		gateway_host_stop(gateway);
-<<<<<<< HEAD
-=======
-		gateway_finish(gateway);
-	}
-}
-
-static int gateway_update(struct vswitch *vswitch, struct network *network, struct error *error)
-{
-	const struct network_config *config = &network->config;
-	struct gateway *gateway = network->gateway;
-
-	/* Another mode is another gateway, with nothing of the old one's. */
-	if (gateway != NULL && (config->gateway == NULL || gateway->mode != config->mode)) {
-		gateways_drop(vswitch, network);
-		gateway = NULL;
-	}
-	if (config->gateway == NULL)
-		return 0;
-	if (gateway == NULL && gateway_create(vswitch, network, &gateway) != 0)
-		return error_set(error, ENOMEM, "network '%s': out of memory", config->name);
-	network->gateway = gateway;
-	if (!gateway_config_equal(gateway->config, config->gateway)) {
-		int result = set_config(gateway, config, error);
-
-		if (result != 0)
-			return result;
-	}
-	take_ports(gateway);
-	gateway->outside_changed |= gateway_outer_collect(gateway) || gateway->stale;
-	if (gateway_guard_update(gateway) != 0)
-		return error_set(error, ENOMEM, "network '%s': out of memory", config->name);
-	return gateway_host_start(gateway, error);
-}
-
-int gateways_update(struct vswitch *vswitch, const char *file, struct error *error)
-{
-	int result = 0;
-
-	for (uint16_t i = 0; i < vswitch->network_limit && result == 0; i++) {
-		struct network *network = vswitch->networks[i];
-
-		if (network == NULL)
-			continue;
-		result = gateway_update(vswitch, network, error);
-		if (result != 0 && file != NULL)
-			error_prefix(error, "%s:%u: ", file, network->config.line);
-	}
-	/* Each may lead into the others. */
-	for (uint16_t i = 0; i < vswitch->network_limit && result == 0; i++) {
-		struct network *network = vswitch->networks[i];
-
-		if (network == NULL || network->gateway == NULL)
-			continue;
-		if (network->gateway->outside_changed)
-			gateway_outer_apply(network->gateway);
-		network->gateway->outside_changed = false;
-		if (gateway_build_routes(network->gateway) != 0)
-			result = error_set(error, ENOMEM, "network '%s': out of memory",
-					   network->config.name);
-	}
-	return result;
-}
-
-bool gateways_unpublished(const struct vswitch *vswitch)
-{
-	for (uint16_t i = 0; i < vswitch->network_limit; i++) {
-		const struct network *network = vswitch->networks[i];
-
-		if (network != NULL && network->gateway != NULL && network->gateway->unpublished)
-			return true;
-	}
-	return vswitch->gone_gateways != NULL;
-}
-
-static void settle(struct gateway *gateway)
-{
-	struct gateway_leg *inner = &gateway->legs[GATEWAY_INNER];
-
-	gateway->unpublished = false;
-	fib_destroy(gateway->old_fib);
-	gateway->old_fib = NULL;
-	if (gateway->nat != NULL)
-		nat_settle(gateway->nat);
-	for (unsigned i = 0; i < GATEWAY_SIDES; i++) {
-		struct gateway_leg *leg = &gateway->legs[i];
-
-		if (leg->port == NULL || leg->listening)
-			continue;
-		if (port_gateway_listen(leg->port, gateway_leg_ready, leg) != 0)
-			log_error("network %s: out of memory, its gateway is deaf",
-				  gateway->network);
-		leg->listening = true;
-	}
-	/* Without its leg, halfway through a change that failed, it stays so. */
-	if (!gateway->stale || inner->port == NULL)
-		return;
-	gateway->stale = false;
-	neighbour_set_leg(gateway->neighbours, &inner->route, gateway_now());
-	gateway_state_load(gateway);
-	gateway_services_start(gateway);
-	if (gateway_outer_start(gateway) != 0)
-		log_error("network %s: out of memory, no address outside", gateway->network);
-	gateway_finish_later(gateway);
-}
-
-void gateways_settle(struct vswitch *vswitch)
-{
-	while (vswitch->gone_gateways != NULL) {
-		struct gateway *gateway = vswitch->gone_gateways;
-
-		vswitch->gone_gateways = gateway->next_gone;
-		gateway_destroy(gateway);
-	}
-	gateway_guard_settle(vswitch);
-	for (uint16_t i = 0; i < vswitch->network_limit; i++) {
-		if (vswitch->networks[i] != NULL && vswitch->networks[i]->gateway != NULL)
-			settle(vswitch->networks[i]->gateway);
->>>>>>> uswitch
 	}
 }
 
@@ -404,24 +285,3 @@ void gateways_link_changed(struct vswitch *vswitch, const struct port *port)
 		gateway_finish_later(gateway);
 	}
 }
-<<<<<<< HEAD
-
-void gateways_housekeeping(struct vswitch *vswitch)
-{
-	uint32_t now = gateway_boottime();
-
-	for (uint16_t i = 0; i < vswitch->network_limit; i++) {
-		struct network *network = vswitch->networks[i];
-
-		if (network == NULL || network->gateway == NULL)
-			continue;
-		/* What a tick leaves over is left to the next second after a while. */
-		for (unsigned n = 0; n < NAT_TICKS && network->gateway->nat != NULL; n++) {
-			if (!nat_tick(network->gateway->nat, now))
-				break;
-		}
-		gateway_state_save(network->gateway);
-	}
-}
-=======
->>>>>>> uswitch

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define NAT_TICKS 16u /* a second, for a translator with much to expire */
+
 static const char table[] = "neighbour";
 
 /* A record: the network's name, a NUL, the leg, the address; and the MAC. */
@@ -138,8 +140,11 @@ void gateways_housekeeping(struct vswitch *vswitch)
 
 		if (network == NULL || network->gateway == NULL)
 			continue;
-		if (network->gateway->nat != NULL)
-			nat_tick(network->gateway->nat, now);
+		/* What a tick leaves over is left to the next second after a while. */
+		for (unsigned n = 0; n < NAT_TICKS && network->gateway->nat != NULL; n++) {
+			if (!nat_tick(network->gateway->nat, now))
+				break;
+		}
 		gateway_state_save(network->gateway);
 	}
 }
