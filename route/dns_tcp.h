@@ -42,8 +42,9 @@ struct dns_tcp_counters {
 };
 
 /* Queries go to `server`, replies out of `output` (copied; its context must outlive this). Both
- * `server` and `base` must outlive it. `options` may be NULL. On failure *tcp is NULL and -errno is
- * returned: without memory, descriptors or a writable directory. */
+ * `server` and `base` must outlive it, and the process ignores SIGPIPE, which libslirp does not
+ * keep away. `options` may be NULL. On failure *tcp is NULL and -errno is returned: without memory,
+ * descriptors or a writable directory. */
 int dns_tcp_create(struct dns_server *server, struct event_base *base,
 		   const struct route_output *output, const struct dns_tcp_options *options,
 		   struct dns_tcp **tcp);

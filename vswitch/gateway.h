@@ -57,8 +57,11 @@ bool gateway_is_leg(const struct port_config *port);
 
 /* Brings the gateways of all networks in step with the switch's tables of networks and ports, which
  * have just changed and are about to be published. On error some are not, and the caller goes back
- * to what was. 0 or -errno. */
-int gateways_update(struct vswitch *vswitch, struct error *error);
+ * to what was. `file` names the source in errors, NULL: none. 0 or -errno. */
+int gateways_update(struct vswitch *vswitch, const char *file, struct error *error);
+
+/* Whether there is something to publish since gateways_settle(). */
+bool gateways_unpublished(const struct vswitch *vswitch);
 
 /* After publication: what the update replaced is freed, services start. */
 void gateways_settle(struct vswitch *vswitch);

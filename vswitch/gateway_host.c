@@ -7,6 +7,7 @@
 #include "vswitch/port_user.h"
 #include "vswitch/tap_uplink.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 
@@ -32,69 +33,76 @@ static void forward_address(const struct nat_forward *forward, struct ip *host)
 		*host = ip_is_v4(&forward->to) ? ip_from_v4(0) : all6;
 }
 
-/* Calls change() for each port and protocol of a forward. */
-static void for_each_port(struct gateway *gateway, const struct nat_forward *forward,
-			  void (*change)(struct gateway *gateway, const struct nat_forward *forward,
-					 uint8_t protocol, uint16_t port))
+/* Calls change() for each port and protocol of a forward, until it fails. */
+static int for_each_port(struct gateway *gateway, const struct nat_forward *forward,
+			 int (*change)(struct gateway *gateway, const struct nat_forward *forward,
+				       uint8_t protocol, uint16_t port, struct error *error),
+			 struct error *error)
 {
-	for (uint32_t port = forward->listen_first; port <= forward->listen_last; port++) {
+	int result = 0;
+
+	for (uint32_t port = forward->listen_first; port <= forward->listen_last && result == 0;
+	     port++) {
 		if (forward->protocol & NAT_FORWARD_TCP)
-			change(gateway, forward, IPPROTO_TCP, (uint16_t)port);
-		if (forward->protocol & NAT_FORWARD_UDP)
-			change(gateway, forward, IPPROTO_UDP, (uint16_t)port);
+			result = change(gateway, forward, IPPROTO_TCP, (uint16_t)port, error);
+		if (result == 0 && forward->protocol & NAT_FORWARD_UDP)
+			result = change(gateway, forward, IPPROTO_UDP, (uint16_t)port, error);
 	}
+	return result;
 }
 
-static void listen_port(struct gateway *gateway, const struct nat_forward *forward,
-			uint8_t protocol, uint16_t port)
+static int listen_port(struct gateway *gateway, const struct nat_forward *forward, uint8_t protocol,
+		       uint16_t port, struct error *error)
 {
 	const struct ip *guest = outer_address(gateway, ip_is_v4(&forward->to));
-	struct error error;
 	struct ip host;
+	int result;
 
 	forward_address(forward, &host);
 	if (guest == NULL)
-		return;
-	if (port_user_add_forward(gateway->uplink, protocol, &host, port, guest, port, &error) != 0)
-		log_error("network %s: forward of port %u: %s", gateway->network, port, error.text);
+		return 0;
+	result = port_user_add_forward(gateway->uplink, protocol, &host, port, guest, port, error);
+	if (result != 0)
+		error_prefix(error, "networks.%s.forward: port %u: ", gateway->network, port);
+	return result;
 }
 
-static void close_port(struct gateway *gateway, const struct nat_forward *forward, uint8_t protocol,
-		       uint16_t port)
+static int close_port(struct gateway *gateway, const struct nat_forward *forward, uint8_t protocol,
+		      uint16_t port, struct error *error)
 {
-	struct error error;
 	struct ip host;
 
 	forward_address(forward, &host);
-	/* One that could not be opened is not there; that was said then. */
-	port_user_remove_forward(gateway->uplink, protocol, &host, port, &error);
+	/* Of a forward that failed some are not there. */
+	port_user_remove_forward(gateway->uplink, protocol, &host, port, error);
+	return 0;
 }
 
-static void start_forwards(struct gateway *gateway)
+static int start_forwards(struct gateway *gateway, struct error *error)
 {
 	const struct nat_config *nat = &gateway->config->nat;
+	int result = 0;
 
-	if (gateway->forwards != NULL || nat->forward_count == 0)
-		return;
+	if (nat->forward_count == 0)
+		return 0;
 	gateway->forwards = calloc(nat->forward_count, sizeof(*gateway->forwards));
-	if (gateway->forwards == NULL) {
-		log_error("network %s: out of memory, no forwards", gateway->network);
-		return;
-	}
-	gateway->forward_count = nat->forward_count;
-	for (uint32_t i = 0; i < nat->forward_count; i++) {
+	if (gateway->forwards == NULL)
+		return error_set(error, ENOMEM, "network '%s': out of memory", gateway->network);
+	for (uint32_t i = 0; i < nat->forward_count && result == 0; i++) {
 		gateway->forwards[i] = nat->forwards[i];
-		for_each_port(gateway, &gateway->forwards[i], listen_port);
+		gateway->forward_count++;
+		result = for_each_port(gateway, &gateway->forwards[i], listen_port, error);
 	}
+	return result;
 }
 
 /* The host is the next hop: it has that address on the tap. What is not translated needs its way
  * back as well. */
-static void start_tap(struct gateway *gateway)
+static int start_tap(struct gateway *gateway, struct error *error)
 {
 	const struct uplink_config *config = &gateway->config->uplink;
 	struct tap_uplink side = { .mtu = gateway->outside.mtu };
-	struct error error;
+	int result;
 
 	for (unsigned i = 0; i < config->address_count; i++) {
 		struct ip_prefix host = config->addresses[i];
@@ -116,33 +124,43 @@ static void start_tap(struct gateway *gateway)
 				};
 		}
 	}
-	if (side.host_count == 0)
-		return;
-	if (tap_uplink_configure(gateway->uplink, &side, &error) != 0)
-		log_error("network %s: the host's side of its uplink: %s", gateway->network,
-			  error.text);
-	else
-		gateway->host_side = true;
+	/* Of an open file the other side is its giver's. */
+	if (side.host_count == 0 || gateway->uplink->config.options.tap.fd >= 0)
+		return 0;
+	result = tap_uplink_configure(gateway->uplink, &side, error);
+	if (result != 0)
+		error_prefix(error, "networks.%s.uplink: the host's side: ", gateway->network);
+	return result;
 }
 
-void gateway_host_start(struct gateway *gateway)
+int gateway_host_start(struct gateway *gateway, struct error *error)
 {
-	if (gateway->uplink == NULL)
-		return;
+	int result = 0;
+
+	if (gateway->uplink == NULL || gateway->host_side)
+		return 0;
 	if (gateway->uplink->type == &port_user)
-		start_forwards(gateway);
+		result = start_forwards(gateway, error);
 	if (gateway->uplink->type == &port_tap)
-		start_tap(gateway);
+		result = start_tap(gateway, error);
+	gateway->host_side = true;
+	if (result != 0)
+		gateway_host_stop(gateway);
+	return result;
 }
 
 void gateway_host_stop(struct gateway *gateway)
 {
-	for (uint32_t i = 0; gateway->uplink != NULL && i < gateway->forward_count; i++)
-		for_each_port(gateway, &gateway->forwards[i], close_port);
+	struct error error;
+
+	if (gateway->uplink != NULL && gateway->host_side) {
+		for (uint32_t i = 0; i < gateway->forward_count; i++)
+			for_each_port(gateway, &gateway->forwards[i], close_port, &error);
+		if (gateway->uplink->type == &port_tap)
+			tap_uplink_withdraw(gateway->uplink);
+	}
 	free(gateway->forwards);
 	gateway->forwards = NULL;
 	gateway->forward_count = 0;
-	if (gateway->host_side && gateway->uplink != NULL)
-		tap_uplink_withdraw(gateway->uplink);
 	gateway->host_side = false;
 }

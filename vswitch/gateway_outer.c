@@ -4,18 +4,57 @@
 #include "vswitch/gateway_internal.h"
 
 #include "base/log.h"
+#include "base/siphash.h"
 #include "base/store.h"
 #include "nat/nat.h"
 #include "route/dhcp_client.h"
 #include "route/neighbour.h"
 #include "route/slaac_client.h"
+#include "vswitch/port_gateway.h"
+#include "vswitch/port_interface.h"
 #include "vswitch/port_user.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
+
+#define ETHERNET_MTU 1500
 
 static const char remembered_table[] = "uplink";
+
+/* Of this machine: on one wire there may be two with networks of one name. */
+static void read_machine(char id[64])
+{
+	FILE *file = fopen("/etc/machine-id", "re");
+
+	if (file == NULL || fgets(id, 64, file) == NULL)
+		snprintf(id, 64, "%08lx", (unsigned long)gethostid());
+	if (file != NULL)
+		fclose(file);
+}
+
+/* The configuration's, else one of our own that is the same at each start: no other host's on the
+ * link, nor that of an interface below us, whose frames are the host's. */
+struct mac gateway_outer_mac(const struct gateway *gateway)
+{
+	static const uint64_t key[2] = { 0x77656674, 0x6f757465 };
+	char text[64 + CONFIG_NAME_MAX + 1];
+	char id[64];
+	struct mac mac;
+	uint64_t hash;
+	int n;
+
+	if (gateway->config->uplink.has_mac)
+		return gateway->config->uplink.mac;
+	read_machine(id);
+	n = snprintf(text, sizeof(text), "%.63s/%s", id, gateway->network);
+	hash = siphash(key, text, (size_t)n);
+	memcpy(mac.bytes, &hash, sizeof(mac.bytes));
+	mac.bytes[0] = 0x02; /* unicast, locally administered */
+	return mac;
+}
 
 static void add_address(struct gateway_outside *outside, const struct ip_prefix *address)
 {
@@ -95,13 +134,60 @@ static void collect_slaac(const struct gateway *gateway, struct gateway_outside 
 	lower_mtu(outside, state->mtu);
 }
 
+static void log_addresses(const struct gateway *gateway)
+{
+	const struct gateway_outside *outside = &gateway->outside;
+	char text[GATEWAY_ADDRESSES_MAX * (IP_PREFIX_TEXT_LENGTH + 2)] = "";
+	char one[IP_PREFIX_TEXT_LENGTH];
+	size_t used = 0;
+
+	for (unsigned i = 0; i < outside->address_count; i++)
+		used +=
+		    (size_t)snprintf(text + used, sizeof(text) - used, "%s%s", i > 0 ? ", " : "",
+				     ip_prefix_to_text(&outside->addresses[i], one));
+	log_info("network %s: outside %s%s", gateway->network, used > 0 ? text : "no address",
+		 outside->link ? "" : ", link down");
+}
+
+/* Configured, else the interface's own, else Ethernet's. Workers hold no packet beyond 65,535. */
+static uint16_t link_mtu(const struct gateway *gateway)
+{
+	uint32_t mtu = gateway->config->uplink.mtu;
+
+	if (mtu == 0 && gateway->uplink != NULL && gateway->uplink->type == &port_interface)
+		mtu = port_interface_mtu(gateway->uplink);
+	if (mtu == 0)
+		return ETHERNET_MTU;
+	return mtu < UINT16_MAX ? (uint16_t)mtu : UINT16_MAX;
+}
+
+static void link_changed(void *context)
+{
+	struct gateway *gateway = context;
+
+	gateway->outside_changed = true;
+	gateway_finish_later(gateway);
+}
+
+void gateway_outer_watch(struct gateway *gateway)
+{
+	if (gateway->uplink != NULL && gateway->uplink->type == &port_interface)
+		port_interface_listen(gateway->uplink, link_changed, gateway);
+}
+
+void gateway_outer_unwatch(struct gateway *gateway)
+{
+	if (gateway->uplink != NULL && gateway->uplink->type == &port_interface)
+		port_interface_listen(gateway->uplink, NULL, NULL);
+}
+
 bool gateway_outer_collect(struct gateway *gateway)
 {
 	const struct uplink_config *config = &gateway->config->uplink;
 	struct gateway_outside now;
 
 	memset(&now, 0, sizeof(now)); /* with its padding: it is compared as bytes */
-	now.mtu = config->mtu != 0 ? config->mtu : 1500;
+	now.mtu = link_mtu(gateway);
 	if (config->has_gateway4)
 		set_gateway(&now, &config->gateway4);
 	if (config->has_gateway6)
@@ -120,22 +206,9 @@ bool gateway_outer_collect(struct gateway *gateway)
 	if (memcmp(&now, &gateway->outside, sizeof(now)) == 0)
 		return false;
 	gateway->outside = now;
+	if (config->present)
+		log_addresses(gateway);
 	return true;
-}
-
-static void log_addresses(const struct gateway *gateway)
-{
-	const struct gateway_outside *outside = &gateway->outside;
-	char text[GATEWAY_ADDRESSES_MAX * (IP_PREFIX_TEXT_LENGTH + 2)] = "";
-	char one[IP_PREFIX_TEXT_LENGTH];
-	size_t used = 0;
-
-	for (unsigned i = 0; i < outside->address_count; i++)
-		used +=
-		    (size_t)snprintf(text + used, sizeof(text) - used, "%s%s", i > 0 ? ", " : "",
-				     ip_prefix_to_text(&outside->addresses[i], one));
-	log_info("network %s: outside %s%s", gateway->network, used > 0 ? text : "no address",
-		 outside->link ? "" : ", link down");
 }
 
 void gateway_outer_apply(struct gateway *gateway)
@@ -146,8 +219,10 @@ void gateway_outer_apply(struct gateway *gateway)
 
 	if (!gateway->config->uplink.present)
 		return;
-	log_addresses(gateway);
+	gateway->unpublished = true;
 	leg->route.mtu = outside->mtu;
+	if (leg->port != NULL)
+		port_gateway_set_mtu(leg->port, outside->mtu);
 	leg->route.address_count = outside->address_count;
 	memcpy(leg->route.addresses, outside->addresses, sizeof(leg->route.addresses));
 	for (uint32_t i = 0;
@@ -264,4 +339,12 @@ void gateway_outer_stop(struct gateway *gateway)
 	slaac_client_destroy(gateway->slaac_client);
 	gateway->dhcp_client = NULL;
 	gateway->slaac_client = NULL;
+}
+
+void gateway_outer_restart(struct gateway *gateway)
+{
+	if (gateway->dhcp_client != NULL)
+		dhcp_client_restart(gateway->dhcp_client, gateway_now());
+	if (gateway->slaac_client != NULL)
+		slaac_client_restart(gateway->slaac_client, gateway_now());
 }

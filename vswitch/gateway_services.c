@@ -19,16 +19,42 @@
 #include "route/neighbour.h"
 #include "route/reassembly.h"
 #include "route/slaac_client.h"
+#include "vswitch/port_gateway.h"
 
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #define ARP_LENGTH 28u
 /* Leases of guests behind one port: containers and nested guests have some, an attack has more. */
 #define PORT_LEASES 64u
+
+static uint64_t read_clock(clockid_t clock, uint64_t per_second)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return (uint64_t)now.tv_sec * per_second +
+	       (uint64_t)now.tv_nsec / (1000000000u / per_second);
+}
+
+uint64_t gateway_now(void)
+{
+	return read_clock(CLOCK_BOOTTIME, 1000);
+}
+
+uint32_t gateway_boottime(void)
+{
+	return (uint32_t)read_clock(CLOCK_BOOTTIME, 1);
+}
+
+uint64_t gateway_wall(void)
+{
+	return read_clock(CLOCK_REALTIME, 1);
+}
 
 static uint64_t random_seed(void)
 {
@@ -41,7 +67,7 @@ static size_t name_addresses(void *context, const char *host, struct ip *ips, si
 {
 	static const int families[] = { AF_INET, AF_INET6 };
 	const struct gateway *gateway = context;
-	const struct dhcp_config *config = &gateway->config->dhcp;
+	const struct dhcp_config *config = &gateway->served->dhcp;
 	size_t count = 0;
 
 	for (size_t f = 0; f < 2 && count < max; f++) {
@@ -65,7 +91,7 @@ static size_t name_addresses(void *context, const char *host, struct ip *ips, si
 static bool name_of_address(void *context, const struct ip *ip, char host[DHCP_NAME_MAX + 1])
 {
 	const struct gateway *gateway = context;
-	const struct dhcp_config *config = &gateway->config->dhcp;
+	const struct dhcp_config *config = &gateway->served->dhcp;
 	const struct lease *lease = lease_find_ip(gateway->leases, ip);
 
 	if (lease != NULL && lease->state == LEASE_BOUND && lease->host[0] != '\0') {
@@ -101,10 +127,10 @@ static void probe(void *context, const struct ip *ip)
 
 static void start_dhcp(struct gateway *gateway)
 {
-	const struct gateway_config *config = gateway->config;
+	const struct gateway_config *config = gateway->served;
 	struct gateway_leg *leg = &gateway->legs[GATEWAY_INNER];
 
-	if (config->dhcp.enabled && gateway_config_has_ipv4(config)) {
+	if (gateway->dhcp == NULL && config->dhcp.enabled && gateway_config_has_ipv4(config)) {
 		struct dhcp_probe probing = { probe, gateway };
 		struct dhcp_leg facts = { .network = gateway->network,
 					  .mac = leg->route.mac,
@@ -119,7 +145,8 @@ static void start_dhcp(struct gateway *gateway)
 		gateway->dhcp = dhcp_server_create(&config->dhcp, &facts, gateway->leases,
 						   &leg->route.output, &probing);
 	}
-	if (config->dhcp6.mode != DHCP6_OFF && gateway_config_has_ipv6(config)) {
+	if (gateway->dhcp6 == NULL && config->dhcp6.mode != DHCP6_OFF &&
+	    gateway_config_has_ipv6(config)) {
 		struct dhcp6_settings settings = {
 			.config = &config->dhcp6,
 			.host_count = config->dhcp.host_count,
@@ -139,7 +166,7 @@ static void start_dhcp(struct gateway *gateway)
 
 static void start_advertise(struct gateway *gateway)
 {
-	const struct gateway_config *config = gateway->config;
+	const struct gateway_config *config = gateway->served;
 	struct gateway_leg *leg = &gateway->legs[GATEWAY_INNER];
 	struct advertise_settings settings = {
 		.config = &config->advertise,
@@ -152,13 +179,14 @@ static void start_advertise(struct gateway *gateway)
 		.seed = random_seed(),
 	};
 
-	if (config->advertise.enabled && gateway_config_has_ipv6(config))
+	if (gateway->advertise == NULL && config->advertise.enabled &&
+	    gateway_config_has_ipv6(config))
 		gateway->advertise = advertise_create(&settings, &leg->route.output, gateway_now());
 }
 
 static void start_dns(struct gateway *gateway)
 {
-	const struct gateway_config *config = gateway->config;
+	const struct gateway_config *config = gateway->served;
 	struct gateway_leg *leg = &gateway->legs[GATEWAY_INNER];
 	struct dns_names names = { name_addresses, name_of_address, gateway };
 	struct dns_options options = { .networks = config->addresses,
@@ -167,7 +195,7 @@ static void start_dns(struct gateway *gateway)
 				       .directory = gateway->vswitch->state_directory };
 	int result;
 
-	if (!config->dns.enabled)
+	if (gateway->dns != NULL || !config->dns.enabled)
 		return;
 	gateway->dns = dns_server_create(&config->dns, gateway->vswitch->loop, &names, &options);
 	if (gateway->dns == NULL) {
@@ -181,10 +209,13 @@ static void start_dns(struct gateway *gateway)
 			    strerror(-result));
 }
 
+/* What runs already by this configuration, because only the uplink was exchanged, runs on. */
 void gateway_services_start(struct gateway *gateway)
 {
 	if (gateway->legs[GATEWAY_INNER].port == NULL)
 		return;
+	/* They read it as long as they live. */
+	gateway->served = gateway_config_ref(gateway->config);
 	start_dhcp(gateway);
 	start_advertise(gateway);
 	start_dns(gateway);
@@ -192,8 +223,6 @@ void gateway_services_start(struct gateway *gateway)
 
 void gateway_services_stop(struct gateway *gateway)
 {
-	if (gateway->advertise != NULL && gateway->legs[GATEWAY_INNER].port != NULL)
-		advertise_end(gateway->advertise);
 	advertise_destroy(gateway->advertise);
 	gateway->advertise = NULL;
 	dhcp_server_destroy(gateway->dhcp);
@@ -204,6 +233,19 @@ void gateway_services_stop(struct gateway *gateway)
 	gateway->dns_tcp = NULL;
 	dns_server_destroy(gateway->dns);
 	gateway->dns = NULL;
+	gateway_config_unref(gateway->served);
+	gateway->served = NULL;
+}
+
+void gateway_services_farewell(struct gateway *gateway)
+{
+	struct gateway_leg *leg = &gateway->legs[GATEWAY_INNER];
+
+	if (gateway->advertise != NULL && leg->port != NULL) {
+		advertise_end(gateway->advertise);
+		port_gateway_flush(leg->port);
+	}
+	gateway_services_stop(gateway);
 }
 
 /* Calls tick(engine, now) when it is due, and notes when it is next. */

@@ -306,7 +306,8 @@ static int move_to(struct vswitch *vswitch, const char *file, const struct confi
 	if (result == 0) {
 		drop_networks(vswitch, move);
 		edit_ports(vswitch, move);
-		result = gateways_update(vswitch, error);
+		result = gateways_update(vswitch, move->file, error);
+		move->changed |= gateways_unpublished(vswitch);
 	}
 	/* On error too: the workers must leave what is about to be freed. */
 	if (move->changed && vswitch_publish(vswitch) != 0) {

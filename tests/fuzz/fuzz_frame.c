@@ -235,6 +235,48 @@ static void check_completion(struct input *input)
 	free(expected);
 }
 
+/* Any IP packet, cut in fragments and put together: what it was, with its checksum complete. */
+static void check_fragmentation(struct input *input, struct burst *out)
+{
+	struct frame *frame = &input->frame, before = *frame;
+	struct segment_state state = { 0 };
+	uint32_t field = (uint32_t)frame->csum_start + frame->csum_offset, made = 0, done = 0;
+	uint32_t mtu = 68u + input->limit * 16u;
+	uint8_t *whole = malloc(PACKET_MAX);
+	const uint8_t *ip;
+	bool more;
+
+	CHECK(whole != NULL);
+	parse_frame(frame);
+	ip = input->bytes + frame->l3_offset;
+	frame->gso_size = segment_fragment_size(frame, mtu);
+	frame->gso = FRAME_GSO_FRAGMENT;
+	/* Padding, and packets that are fragments already, are the unit tests'. */
+	if (frame->gso_size == 0 || segment_count(frame) < 2 ||
+	    (frame->ip_version == 4 ? check_be16(ip + 6) & 0x3fff ||
+					  check_be16(ip + 2) != frame->length - frame->l3_offset
+				    : check_be16(ip + 4) + 40 != frame->length - frame->l3_offset))
+		goto end;
+	do {
+		burst_reset(out);
+		out->limit = input->limit;
+		more = segment_next(frame, &state, out);
+		CHECK(out->count > 0 && out->count <= input->limit);
+		for (uint32_t i = 0; i < out->count; i++, made++) {
+			CHECK(out->frames[i].length - frame->l3_offset <= mtu);
+			done = check_fragment(input, &out->frames[i], done, whole);
+		}
+	} while (more);
+	CHECK(made == segment_count(frame));
+	/* But for the checksum, whose place is the sender's choice. */
+	for (uint32_t i = 0, at = frame->length - done; i < done; i++, at++)
+		CHECK(whole[i] == input->bytes[at] ||
+		      (frame->flags & FRAME_NEEDS_CSUM && (at == field || at == field + 1)));
+end:
+	*frame = before;
+	free(whole);
+}
+
 /* A tag comes and goes, on the frame and on a clone, and leaves all else as it was. */
 static void check_tags(struct input *input)
 {
@@ -288,7 +330,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	CHECK(memcmp(&copy, &input.frame, sizeof(copy)) == 0);
 	if (input.frame.gso != FRAME_GSO_NONE)
 		check_segments(&input, out);
-	else if (input.frame.flags & FRAME_NEEDS_CSUM)
+	else
+		check_fragmentation(&input, out);
+	if (input.frame.gso == FRAME_GSO_NONE && input.frame.flags & FRAME_NEEDS_CSUM)
 		check_completion(&input);
 	input_free(&input);
 	return 0;

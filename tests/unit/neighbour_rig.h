@@ -68,10 +68,11 @@ static inline void rig_send(void *context, const uint8_t *frame, size_t length)
 {
 	struct rig_leg_context *from = context;
 	struct rig *rig = from->rig;
-	struct rig_frame *to = &rig->sent[rig->sent_count];
+	struct rig_frame *to;
 
 	if (rig->sent_count++ >= RIG_FRAMES)
 		return;
+	to = &rig->sent[rig->sent_count - 1];
 	to->leg = from->leg;
 	to->length = length;
 	memcpy(to->bytes, frame, length < sizeof(to->bytes) ? length : sizeof(to->bytes));

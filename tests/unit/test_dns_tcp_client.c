@@ -12,6 +12,7 @@
 #include <netlink/netlink.h>
 #include <netlink/route/addr.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/ioctl.h>
 
 struct bench {
@@ -339,6 +340,7 @@ int main(void)
 		TEST(test_refused),
 	};
 
+	signal(SIGPIPE, SIG_IGN); /* as the process does */
 	have_namespace = enter_namespace() == 0;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

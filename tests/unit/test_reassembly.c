@@ -157,7 +157,8 @@ static enum reassembly_result feed(struct rig *rig, const struct whole *whole, u
 
 	assert_non_null(frame);
 	head = put_headers(whole, frame, length, true, field);
-	memcpy(frame + head, whole->payload + offset % 65528, length);
+	for (uint32_t i = 0; i < length; i++) /* also beyond the packet's end */
+		frame[head + i] = whole->payload[(offset + i) % (whole->length + 8)];
 	exact = malloc(head + length);
 	assert_non_null(exact);
 	memcpy(exact, frame, head + length);
