@@ -145,6 +145,9 @@ static enum guard_verdict check_ipv6(const struct guard *guard, const struct cla
 {
 	enum guard_verdict verdict;
 
+	/* An IPv4 address in an IPv6 header is nobody's (RFC 4291, 2.5.5.2). */
+	if (ip_is_v4(&claim->source))
+		return drop(DROP_SPOOFED_ADDRESS, reason);
 	if (has_ports(claim, DHCP6_SERVER, DHCP6_CLIENT))
 		return drop(DROP_SPOOFED_SERVER, reason);
 	if (claim->protocol == IPPROTO_ICMPV6) {

@@ -123,6 +123,24 @@ static void test_source_address(void **state)
 	assert_drop(check_udp("fe80::1", "fe80::2", 1000, 2000), DROP_SPOOFED_SERVER);
 }
 
+/* In an IPv6 header an IPv4 address means nothing, and certainly not the guest's own. */
+static void test_mapped_source(void **state)
+{
+	struct guard guard = make_guard();
+	struct packet_header header = { .from = guest_mac,
+					.to = other_mac,
+					.source = ip_of("fd00::10"),
+					.destination = ip_of("fd00::1"),
+					.protocol = 59 };
+	struct ip mapped = ip_of("10.0.0.10");
+	uint8_t bytes[100];
+	size_t size = packet_write_ip(&header, "", 0, bytes, sizeof(bytes));
+
+	assert_pass(check_bytes(&guard, bytes, size));
+	memcpy(bytes + 14 + 8, mapped.bytes, sizeof(mapped.bytes));
+	assert_drop(check_bytes(&guard, bytes, size), DROP_SPOOFED_ADDRESS);
+}
+
 static void test_source_mac(void **state)
 {
 	uint8_t udp[16] = { 0 };
@@ -241,6 +259,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_source_address),
+		cmocka_unit_test(test_mapped_source),
 		cmocka_unit_test(test_source_mac),
 		cmocka_unit_test(test_who_has_no_address_yet),
 		cmocka_unit_test(test_servers),
