@@ -30,6 +30,28 @@ void burst_destroy(struct burst *burst)
 				  BURST_BULK);
 }
 
+struct frame *burst_lend(struct burst *burst, const uint8_t *bytes, uint32_t length)
+{
+	uint32_t head = length < FRAME_HEAD_MAX ? length : FRAME_HEAD_MAX;
+	struct frame *frame = &burst->frames[burst->count];
+	struct frame_segment *segment = &burst->segments[burst->segment_count];
+
+	*frame = (struct frame){
+		.head = burst_head(burst, burst->count),
+		.segments = segment,
+		.length = length,
+		.head_length = (uint16_t)head,
+	};
+	memcpy(frame->head, bytes, head);
+	if (length > head) {
+		*segment = (struct frame_segment){ bytes + head, length - head };
+		frame->segment_count = 1;
+		burst->segment_count++;
+	}
+	burst->count++;
+	return frame;
+}
+
 void frame_copy_out(const struct frame *frame, uint32_t offset, uint32_t length, void *to)
 {
 	uint8_t *out = to;

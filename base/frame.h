@@ -112,6 +112,11 @@ static inline uint8_t *burst_head(struct burst *burst, uint32_t i)
 	return burst->heads[i] + FRAME_HEADROOM;
 }
 
+/* Puts a frame into the burst whose bytes lie in one piece at `bytes` and stay there until the
+ * burst is done; only its head is copied. The burst has room (count < limit, a segment), and
+ * `length` is FRAME_LENGTH_MIN to FRAME_LENGTH_MAX. Returns the frame. */
+struct frame *burst_lend(struct burst *burst, const uint8_t *bytes, uint32_t length);
+
 /* Copies `length` bytes from `offset` of the frame to `to`; the caller has checked that
  * offset + length <= frame->length. */
 void frame_copy_out(const struct frame *frame, uint32_t offset, uint32_t length, void *to);

@@ -143,6 +143,7 @@ static const struct list lists[] = {
 	    { "BUSY", "busy", TABLE_PERCENT },
 	    { "RECEIVE", "cycles_per_frame.receive", TABLE_ROUNDED },
 	    { "BRIDGE", "cycles_per_frame.bridge", TABLE_ROUNDED },
+	    { "GATEWAY", "cycles_per_frame.gateway", TABLE_ROUNDED },
 	    { "TRANSMIT", "cycles_per_frame.transmit", TABLE_ROUNDED },
 	    { "DONE", "cycles_per_frame.done", TABLE_ROUNDED },
 	    { "SLEEPS", "sleeps" },

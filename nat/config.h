@@ -40,6 +40,9 @@ struct nat_config {
 	struct ip *pool;	/* single addresses, either family */
 	uint32_t session_limit; /* in all */
 	uint32_t guest_session_limit;
+	/* The host listens for the forwards and passes on what it hears: which of its addresses
+	 * that came to, the translator never sees. */
+	bool host_listens;
 	uint32_t forward_count;
 	struct nat_forward *forwards;
 };

@@ -89,7 +89,7 @@ struct nat_stats {
 enum nat_result {
 	NAT_TRANSLATED, /* the frame has been edited: forward it */
 	NAT_LOCAL,	/* not for a session or forward, and unchanged: the gateway's own */
-	NAT_DROP,	/* *reason says why; the frame may be half edited */
+	NAT_DROP,	/* *reason says why; the frame is unchanged */
 };
 
 /* ---- control ---- */
@@ -100,10 +100,10 @@ enum nat_result {
  * state_path: a file of the caller's run directory (tmpfs) that sessions are kept in, so that they
  * survive the process, however it ends; NULL: not kept. Sessions found in it are taken over, with
  * the outside addresses they use; what is invalid, expired or over a limit is left out. A file that
- * is not ours, damaged, or of another boot is moved aside (".bad") with a warning; when no file can
- * be made, sessions are not kept, with a warning too. Only one translator may have a file: else
- * -EBUSY. Sessions on addresses that are not given again end with the first nat_set_addresses() and
- * nat_settle(), so call that only when the uplink's addresses are known.
+ * is not ours or damaged is moved aside (".bad") with a warning, one of another boot emptied; when
+ * no file can be made, sessions are not kept, with a warning too. Only one translator may have a
+ * file: else -EBUSY. Sessions on addresses that are not given again end with the first
+ * nat_set_addresses() and nat_settle(), so call that only when the uplink's addresses are known.
  *
  * Copies the configuration. 0, -EINVAL (limits beyond NAT_SESSIONS_MAX or NAT_ADDRESSES_MAX,
  * forwards that clash), -EBUSY or -ENOMEM with words in *error. */
@@ -152,6 +152,9 @@ void nat_get_stats(struct nat *nat, struct nat_stats *stats);
  * within. Nothing beyond the head changes, no length, no offset; TTL is the caller's. GSO frames
  * are translated whole; with FRAME_NEEDS_CSUM the checksum field goes on holding the sum of the
  * pseudo-header, and stays to be completed.
+ *
+ * After a drop for nat_session_limit, nat_guest_limit or nat_no_port the sender should be told by
+ * ICMP "administratively prohibited", within the gateway's rate limit (RFC 5508, REQ-8).
  *
  * Frames of a network without an address of their family outside are dropped. *reason is written
  * for NAT_DROP only. Constant time. */

@@ -215,11 +215,12 @@ static int forward_check(const struct nat_forward *forward, struct error *error)
 	return 0;
 }
 
-static void rule_from_forward(struct nat_rule *rule, const struct nat_forward *forward)
+static void rule_from_forward(struct nat_rule *rule, const struct nat_forward *forward,
+			      const struct nat_config *config)
 {
-	rule->listen = forward->has_address	? forward->address
-		       : ip_is_v4(&forward->to) ? ip_from_v4(0)
-						: (struct ip){ 0 };
+	rule->listen = forward->has_address && !config->host_listens ? forward->address
+		       : ip_is_v4(&forward->to)			     ? ip_from_v4(0)
+								     : (struct ip){ 0 };
 	rule->first = forward->listen_first;
 	rule->last = forward->listen_last;
 	rule->to = forward->to;
@@ -248,7 +249,7 @@ static int rules_set_forwards(struct nat_rules *rules, const struct nat_config *
 		code = forward_check(forward, error);
 		if (code != 0)
 			return code;
-		rule_from_forward(&list[count++], forward);
+		rule_from_forward(&list[count++], forward, config);
 		for (uint32_t j = 0; j < ports; j++) {
 			uint16_t to = (uint16_t)(forward->to_first + j);
 

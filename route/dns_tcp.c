@@ -7,6 +7,7 @@
  * reassembly. What that turn is, it says itself, in each segment that it sends. A flow that is
  * forgotten is reset there, so that it never has more connections than there are flows. */
 #include "route/dns_tcp.h"
+#include "route/dns_flow.h"
 #include "route/dns_slirp.h"
 #include "route/dns_stream.h"
 
@@ -15,34 +16,12 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
-#define DNS_PORT	   53
-#define HANDSHAKE_MS	   5000u
-#define LINGER_MS	   5000u /* for the ends of both directions, and what is still under way */
-#define ROUNDS_MAX	   16u	 /* of moving bytes before others have their turn */
-#define PRIVATE_PORT_LEAST 1024u
-#define IPV6_MORE	   20u /* its header is that much longer */
-#define MTU_LEAST	   (576u + IPV6_MORE)
-
-enum flow_state {
-	FLOW_FREE,
-	FLOW_HANDSHAKE,
-	FLOW_OPEN,
-	FLOW_CLOSING, /* our side is closed: libslirp says goodbye */
-};
-
-struct flow {
-	enum flow_state state;
-	struct packet_header header; /* of replies to it */
-	uint16_t port;
-	uint16_t private_port;
-	uint32_t next;		   /* sequence number whose turn it is */
-	uint32_t shift;		   /* added to libslirp's own, which can be guessed (RFC 6528) */
-	struct dns_segment hello;  /* its SYN, as it went out; flags 0: none yet */
-	bool heard;		   /* libslirp has answered the segment that it was given */
-	bool reset;		   /* by libslirp */
-	uint64_t ends;		   /* ms; when a handshake is given up or a closed flow forgotten */
-	struct dns_stream *stream; /* FLOW_OPEN */
-};
+#define DNS_PORT     53
+#define HANDSHAKE_MS 5000u
+#define LINGER_MS    5000u /* for the ends of both directions, and what is still under way */
+#define ROUNDS_MAX   16u   /* of moving bytes before others have their turn */
+#define IPV6_MORE    20u   /* its header is that much longer */
+#define MTU_LEAST    (576u + IPV6_MORE)
 
 struct dns_tcp {
 	struct dns_server *server;
@@ -52,9 +31,7 @@ struct dns_tcp {
 	struct event *timer;
 	struct dns_slirp *slirp;
 	uint32_t connections_max, client_max, idle_ms;
-	uint32_t flow_count; /* twice connections_max: the rest are closing */
-	struct flow *flows;
-	uint16_t last_port;
+	struct dns_flows flows;
 	uint8_t frame[PACKET_LENGTH_MAX];
 };
 
@@ -91,12 +68,9 @@ static void send_segment(void *context, const struct dns_segment *segment)
 {
 	struct dns_tcp *tcp = context;
 	struct dns_segment outer = *segment;
-	struct flow *flow = tcp->flows;
+	struct dns_flow *flow = dns_flow_find_private(&tcp->flows, segment->to_port);
 
-	while (flow < tcp->flows + tcp->flow_count &&
-	       (flow->state == FLOW_FREE || flow->private_port != segment->to_port))
-		flow++;
-	if (flow == tcp->flows + tcp->flow_count || flow->reset)
+	if (flow == NULL || flow->reset)
 		return;
 	flow->heard = true;
 	if (segment->flags & TCP_ACK)
@@ -139,16 +113,16 @@ int dns_tcp_create(struct dns_server *server, struct event_base *base,
 	made->connections_max = or_default(options->connections_max, 64);
 	made->client_max = or_default(options->client_max, 8);
 	made->idle_ms = or_default(options->idle_ms, 10000);
-	made->flow_count = 2 * made->connections_max;
-	made->last_port = PRIVATE_PORT_LEAST;
-	made->flows = calloc(made->flow_count, sizeof(*made->flows));
+	made->flows.count = 2 * made->connections_max;
+	/* As many again may be closing. */
+	made->flows.rows = calloc(made->flows.count, sizeof(*made->flows.rows));
 	made->timer = evtimer_new(base, timer_fired, made);
-	if (made->flows == NULL || made->timer == NULL)
+	if (made->flows.rows == NULL || made->timer == NULL)
 		goto fail;
 	setup.mru = (uint16_t)(mtu < MTU_LEAST ? MTU_LEAST : mtu > 65521 ? 65521 : mtu);
 	setup.mtu = (uint16_t)(setup.mru - IPV6_MORE);
 	setup.directory = options->directory != NULL ? options->directory : "/tmp";
-	setup.sockets_max = made->flow_count;
+	setup.sockets_max = made->flows.count;
 	setup.clock = made->clock;
 	setup.context = made;
 	error = dns_slirp_create(&setup, &made->slirp);
@@ -165,19 +139,19 @@ void dns_tcp_destroy(struct dns_tcp *tcp)
 {
 	if (tcp == NULL)
 		return;
-	for (uint32_t i = 0; tcp->flows != NULL && i < tcp->flow_count; i++) {
-		dns_stream_destroy(tcp->flows[i].stream);
-		tcp->flows[i].state = FLOW_FREE;
+	for (uint32_t i = 0; tcp->flows.rows != NULL && i < tcp->flows.count; i++) {
+		dns_stream_destroy(tcp->flows.rows[i].stream);
+		tcp->flows.rows[i].state = DNS_FLOW_FREE;
 	}
 	dns_slirp_destroy(tcp->slirp);
 	if (tcp->timer != NULL)
 		event_free(tcp->timer);
-	free(tcp->flows);
+	free(tcp->flows.rows);
 	free(tcp);
 }
 
 /* Forgets a flow, here and in libslirp. */
-static void flow_drop(struct dns_tcp *tcp, struct flow *flow)
+static void flow_drop(struct dns_tcp *tcp, struct dns_flow *flow)
 {
 	struct dns_segment reset = { .from_port = flow->private_port,
 				     .sequence = flow->next,
@@ -191,11 +165,11 @@ static void flow_drop(struct dns_tcp *tcp, struct flow *flow)
 }
 
 /* Our side ends; the guest gets what libslirp still has for it. */
-static void flow_close(struct dns_tcp *tcp, struct flow *flow)
+static void flow_close(struct dns_tcp *tcp, struct dns_flow *flow)
 {
 	dns_stream_destroy(flow->stream);
 	flow->stream = NULL;
-	flow->state = FLOW_CLOSING;
+	flow->state = DNS_FLOW_CLOSING;
 	flow->ends = now_ms(tcp) + LINGER_MS;
 }
 
@@ -204,18 +178,18 @@ static void expire(struct dns_tcp *tcp)
 {
 	uint64_t now = now_ms(tcp);
 
-	for (uint32_t i = 0; i < tcp->flow_count; i++) {
-		struct flow *flow = &tcp->flows[i];
+	for (uint32_t i = 0; i < tcp->flows.count; i++) {
+		struct dns_flow *flow = &tcp->flows.rows[i];
 		uint64_t quiet;
 
-		if (flow->state == FLOW_OPEN) {
+		if (flow->state == DNS_FLOW_OPEN) {
 			quiet = dns_stream_quiet_since(flow->stream);
 			if (quiet > now || now - quiet < tcp->idle_ms)
 				continue;
 			tcp->counters.idle++;
 			flow_close(tcp, flow);
-		} else if (flow->state != FLOW_FREE && now >= flow->ends) {
-			tcp->counters.handshakes += flow->state == FLOW_HANDSHAKE;
+		} else if (flow->state != DNS_FLOW_FREE && now >= flow->ends) {
+			tcp->counters.handshakes += flow->state == DNS_FLOW_HANDSHAKE;
 			flow_drop(tcp, flow);
 		}
 	}
@@ -227,12 +201,12 @@ static bool run_streams(struct dns_tcp *tcp)
 	uint64_t now = now_ms(tcp);
 	bool moved = false;
 
-	for (uint32_t i = 0; i < tcp->flow_count; i++) {
-		struct flow *flow = &tcp->flows[i];
+	for (uint32_t i = 0; i < tcp->flows.count; i++) {
+		struct dns_flow *flow = &tcp->flows.rows[i];
 
 		if (flow->reset)
 			flow_drop(tcp, flow);
-		if (flow->state != FLOW_OPEN)
+		if (flow->state != DNS_FLOW_OPEN)
 			continue;
 		switch (dns_stream_run(flow->stream, now)) {
 		case DNS_STREAM_QUIET:
@@ -259,18 +233,18 @@ static void run(struct dns_tcp *tcp)
 		moved = run_streams(tcp);
 		moved |= dns_slirp_run(tcp->slirp, &wait);
 	} while (moved && ++rounds < ROUNDS_MAX);
-	for (uint32_t i = 0; i < tcp->flow_count; i++) {
-		const struct flow *flow = &tcp->flows[i];
+	for (uint32_t i = 0; i < tcp->flows.count; i++) {
+		const struct dns_flow *flow = &tcp->flows.rows[i];
 		uint64_t quiet = UINT64_MAX;
 
-		if (flow->state == FLOW_OPEN)
+		if (flow->state == DNS_FLOW_OPEN)
 			quiet = dns_stream_quiet_since(flow->stream);
-		else if (flow->state != FLOW_FREE && flow->ends < next)
+		else if (flow->state != DNS_FLOW_FREE && flow->ends < next)
 			next = flow->ends;
 		if (quiet != UINT64_MAX && quiet + tcp->idle_ms < next)
 			next = quiet + tcp->idle_ms;
 		/* libslirp has connections: its timers run. */
-		if (flow->state != FLOW_FREE && now + wait < next)
+		if (flow->state != DNS_FLOW_FREE && now + wait < next)
 			next = now + wait;
 	}
 	if (moved)
@@ -290,70 +264,24 @@ void dns_tcp_tick(struct dns_tcp *tcp)
 	run(tcp);
 }
 
-static bool flow_is(const struct flow *flow, const struct packet *packet,
-		    const struct dns_segment *segment)
-{
-	return flow->state != FLOW_FREE && flow->port == segment->from_port &&
-	       ip_equal(&flow->header.destination, &packet->source) &&
-	       ip_equal(&flow->header.source, &packet->destination);
-}
-
-static struct flow *flow_find(struct dns_tcp *tcp, const struct packet *packet,
-			      const struct dns_segment *segment)
-{
-	for (uint32_t i = 0; i < tcp->flow_count; i++) {
-		if (flow_is(&tcp->flows[i], packet, segment))
-			return &tcp->flows[i];
-	}
-	return NULL;
-}
-
-/* How many are not closing: of one client, or of all (NULL). */
-static uint32_t count_flows(const struct dns_tcp *tcp, const struct ip *client)
-{
-	uint32_t count = 0;
-
-	for (uint32_t i = 0; i < tcp->flow_count; i++) {
-		const struct flow *flow = &tcp->flows[i];
-
-		if (flow->state == FLOW_HANDSHAKE || flow->state == FLOW_OPEN)
-			count += client == NULL || ip_equal(&flow->header.destination, client);
-	}
-	return count;
-}
-
 uint32_t dns_tcp_connection_count(const struct dns_tcp *tcp)
 {
-	return count_flows(tcp, NULL);
-}
-
-/* The flow in a state that ends first; NULL when there is none. */
-static struct flow *find_oldest(struct dns_tcp *tcp, enum flow_state state)
-{
-	struct flow *oldest = NULL;
-
-	for (uint32_t i = 0; i < tcp->flow_count; i++) {
-		struct flow *flow = &tcp->flows[i];
-
-		if (flow->state == state && (oldest == NULL || flow->ends < oldest->ends))
-			oldest = flow;
-	}
-	return oldest;
+	return dns_flow_count(&tcp->flows, NULL);
 }
 
 /* Whether one more connection is allowed. Handshakes give way to newer ones: who only ever begins
  * them keeps nobody out. */
 static bool may_open(struct dns_tcp *tcp, const struct ip *client)
 {
-	struct flow *oldest;
+	struct dns_flow *oldest;
 
-	if (count_flows(tcp, client) >= tcp->client_max) {
+	if (dns_flow_count(&tcp->flows, client) >= tcp->client_max) {
 		tcp->counters.limit_client++;
 		return false;
 	}
-	if (count_flows(tcp, NULL) < tcp->connections_max)
+	if (dns_flow_count(&tcp->flows, NULL) < tcp->connections_max)
 		return true;
-	oldest = find_oldest(tcp, FLOW_HANDSHAKE);
+	oldest = dns_flow_oldest(&tcp->flows, DNS_FLOW_HANDSHAKE);
 	if (oldest == NULL) {
 		tcp->counters.limit_total++;
 		return false;
@@ -361,21 +289,6 @@ static bool may_open(struct dns_tcp *tcp, const struct ip *client)
 	tcp->counters.handshakes++;
 	flow_drop(tcp, oldest);
 	return true;
-}
-
-/* The next port that no flow has: there are far more ports than flows. */
-static uint16_t take_port(struct dns_tcp *tcp)
-{
-	bool used;
-
-	do {
-		used = false;
-		tcp->last_port = tcp->last_port == UINT16_MAX ? PRIVATE_PORT_LEAST
-							      : (uint16_t)(tcp->last_port + 1);
-		for (uint32_t i = 0; i < tcp->flow_count; i++)
-			used |= tcp->flows[i].private_port == tcp->last_port;
-	} while (used);
-	return tcp->last_port;
 }
 
 /* A reply's headers are those of the packet, turned round. */
@@ -387,25 +300,25 @@ static struct packet_header header_back(const struct packet *packet)
 				       .destination = packet->source };
 }
 
-static struct flow *flow_open(struct dns_tcp *tcp, const struct packet *packet,
-			      const struct dns_segment *segment)
+static struct dns_flow *flow_open(struct dns_tcp *tcp, const struct packet *packet,
+				  const struct dns_segment *segment)
 {
-	struct flow *flow;
+	struct dns_flow *flow;
 	uint32_t shift;
 
 	if (!may_open(tcp, &packet->source) ||
 	    getrandom(&shift, sizeof(shift), GRND_NONBLOCK) != sizeof(shift))
 		return NULL;
-	flow = find_oldest(tcp, FLOW_FREE);
+	flow = dns_flow_oldest(&tcp->flows, DNS_FLOW_FREE);
 	if (flow == NULL) {
-		flow = find_oldest(tcp, FLOW_CLOSING);
+		flow = dns_flow_oldest(&tcp->flows, DNS_FLOW_CLOSING);
 		flow_drop(tcp, flow);
 	}
-	*flow = (struct flow){
-		.state = FLOW_HANDSHAKE,
+	*flow = (struct dns_flow){
+		.state = DNS_FLOW_HANDSHAKE,
 		.header = header_back(packet),
 		.port = segment->from_port,
-		.private_port = take_port(tcp),
+		.private_port = dns_flow_take_port(&tcp->flows),
 		.next = segment->sequence + 1,
 		.shift = shift,
 		.ends = now_ms(tcp) + HANDSHAKE_MS,
@@ -426,7 +339,7 @@ static void send_reset(struct dns_tcp *tcp, const struct packet *packet,
 }
 
 /* The handshake's last segment may have completed a connection. */
-static void flow_accept(struct dns_tcp *tcp, struct flow *flow)
+static void flow_accept(struct dns_tcp *tcp, struct dns_flow *flow)
 {
 	struct dns_stream_setup setup = { .server = tcp->server,
 					  .client = flow->header.destination,
@@ -439,19 +352,20 @@ static void flow_accept(struct dns_tcp *tcp, struct flow *flow)
 		return;
 	tcp->counters.connections++;
 	flow->stream = dns_stream_create(fd, &setup, now_ms(tcp));
-	flow->state = FLOW_OPEN;
+	flow->state = DNS_FLOW_OPEN;
 	if (flow->stream == NULL)
 		flow_close(tcp, flow);
 }
 
 /* A segment of a flow, its turn or before it, on to libslirp. */
-static void flow_input(struct dns_tcp *tcp, struct flow *flow, const struct dns_segment *segment)
+static void flow_input(struct dns_tcp *tcp, struct dns_flow *flow,
+		       const struct dns_segment *segment)
 {
 	struct dns_segment inner = *segment;
 
 	inner.from_port = flow->private_port;
 	inner.acknowledged -= flow->shift;
-	if (flow->state == FLOW_HANDSHAKE && segment->flags & TCP_ACK &&
+	if (flow->state == DNS_FLOW_HANDSHAKE && segment->flags & TCP_ACK &&
 	    !dns_slirp_has_room(tcp->slirp)) {
 		tcp->counters.limit_total++;
 		flow_drop(tcp, flow);
@@ -467,7 +381,7 @@ static void flow_input(struct dns_tcp *tcp, struct flow *flow, const struct dns_
 		inner.length = 0;
 		dns_slirp_input(tcp->slirp, &inner);
 	}
-	if (flow->state == FLOW_HANDSHAKE)
+	if (flow->state == DNS_FLOW_HANDSHAKE)
 		flow_accept(tcp, flow);
 }
 
@@ -475,13 +389,13 @@ static void flow_input(struct dns_tcp *tcp, struct flow *flow, const struct dns_
 static void segment_input(struct dns_tcp *tcp, const struct packet *packet,
 			  struct dns_segment *segment)
 {
-	struct flow *flow = flow_find(tcp, packet, segment);
+	struct dns_flow *flow = dns_flow_find(&tcp->flows, packet, segment);
 	bool opens = segment->flags == TCP_SYN;
 
 	/* A client that begins anew with the same port has given the old connection up. */
 	if (opens && flow != NULL &&
-	    (flow->state == FLOW_CLOSING ||
-	     (flow->state == FLOW_HANDSHAKE && segment->sequence + 1 != flow->next))) {
+	    (flow->state == DNS_FLOW_CLOSING ||
+	     (flow->state == DNS_FLOW_HANDSHAKE && segment->sequence + 1 != flow->next))) {
 		flow_drop(tcp, flow);
 		flow = NULL;
 	}
@@ -503,7 +417,7 @@ static void segment_input(struct dns_tcp *tcp, const struct packet *packet,
 		segment->length = 0;
 	if (segment->flags & TCP_RST)
 		flow_drop(tcp, flow);
-	else if (opens && flow->state == FLOW_HANDSHAKE && flow->hello.flags != 0)
+	else if (opens && flow->state == DNS_FLOW_HANDSHAKE && flow->hello.flags != 0)
 		send_frame(tcp, &flow->header, &flow->hello); /* it was lost */
 	else
 		flow_input(tcp, flow, segment);

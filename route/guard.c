@@ -118,7 +118,11 @@ static enum guard_verdict check_icmp6(const struct guard *guard, const struct cl
 		return GUARD_PASS;
 	if (is_gateway(guard, &target))
 		return drop(DROP_SPOOFED_SERVER, reason);
-	if (type == ND_NEIGHBOR_ADVERT && !guard_has(guard, &target) && !ip_is_link_local(&target))
+	/* Sent from the target itself it stands or falls with its source: the first word of a guest
+	 * that made itself an address without probing it may be the answer to another's question.
+	 */
+	if (type == ND_NEIGHBOR_ADVERT && !guard_has(guard, &target) &&
+	    !ip_equal(&target, &claim->source))
 		return drop(DROP_SPOOFED_ADDRESS, reason);
 	return GUARD_PASS;
 }
@@ -141,6 +145,9 @@ static enum guard_verdict check_ipv6(const struct guard *guard, const struct cla
 {
 	enum guard_verdict verdict;
 
+	/* An IPv4 address in an IPv6 header is nobody's (RFC 4291, 2.5.5.2). */
+	if (ip_is_v4(&claim->source))
+		return drop(DROP_SPOOFED_ADDRESS, reason);
 	if (has_ports(claim, DHCP6_SERVER, DHCP6_CLIENT))
 		return drop(DROP_SPOOFED_SERVER, reason);
 	if (claim->protocol == IPPROTO_ICMPV6) {
@@ -155,8 +162,6 @@ static enum guard_verdict check_ipv6(const struct guard *guard, const struct cla
 						    : drop(DROP_SPOOFED_ADDRESS, reason);
 	if (is_gateway(guard, &claim->source))
 		return drop(DROP_SPOOFED_SERVER, reason);
-	if (ip_is_link_local(&claim->source))
-		return GUARD_PASS;
 	for (unsigned i = 0; i < guard->prefix_count; i++) {
 		if (ip_prefix_contains(&guard->prefixes[i], &claim->source))
 			return GUARD_ASK;

@@ -144,12 +144,15 @@ static void check_peers(const char *file, const struct network_config *const *so
 	}
 }
 
-/* Whether a packet could be meant for both. */
-static bool collide(const struct nat_forward *a, const struct nat_forward *b)
+/* Whether a packet could be meant for both. What the host passes on does not say which of its
+ * addresses it came to. */
+static bool collide(const struct nat_config *nat, const struct nat_forward *a,
+		    const struct nat_forward *b)
 {
 	return (a->protocol & b->protocol) != 0 && a->listen_first <= b->listen_last &&
 	       b->listen_first <= a->listen_last && ip_is_v4(&a->to) == ip_is_v4(&b->to) &&
-	       (!a->has_address || !b->has_address || ip_equal(&a->address, &b->address));
+	       (nat->host_listens || !a->has_address || !b->has_address ||
+		ip_equal(&a->address, &b->address));
 }
 
 static void check_forward(const char *file, const struct network_config *network, uint32_t i,
@@ -169,18 +172,27 @@ static void check_forward(const char *file, const struct network_config *network
 		config_check_report(file, forward->line, "networks", network->name, "forward",
 				    words, all);
 	}
+	if (forward->has_address && ip_is_loopback(&forward->address) && !nat->host_listens) {
+		snprintf(words, sizeof(words),
+			 "listens on %s, which is the host's loopback; allowed: that only with an "
+			 "uplink of type user",
+			 config_forward_listen(forward, text));
+		config_check_report(file, forward->line, "networks", network->name, "forward",
+				    words, all);
+	}
 	for (uint32_t j = 0; j < i; j++) {
 		const struct nat_forward *other = &nat->forwards[j];
 
-		if (!collide(forward, other))
+		if (!collide(nat, forward, other))
 			continue;
 		if (file != NULL && other->line != 0)
 			snprintf(line, sizeof(line), " on line %u", other->line);
 		snprintf(words, sizeof(words),
 			 "listens on %s, where another forward listens already (%s/%s%s); allowed: "
-			 "other ports, or another protocol or address",
+			 "other ports, or another protocol%s",
 			 config_forward_listen(forward, text), config_forward_protocol(other),
-			 config_forward_to(other, (char[CONFIG_LISTEN_TEXT_LENGTH]){ 0 }), line);
+			 config_forward_to(other, (char[CONFIG_LISTEN_TEXT_LENGTH]){ 0 }), line,
+			 nat->host_listens ? "" : " or address");
 		config_check_report(file, forward->line, "networks", network->name, "forward",
 				    words, all);
 		return;

@@ -102,7 +102,8 @@ static bool take_endpoint(const char *text, struct endpoint *endpoint)
 		return false;
 	memcpy(address, start, length);
 	endpoint->has_address = true;
-	return ip_from_text(address, &endpoint->address) == 0 && ip_is_host(&endpoint->address) &&
+	return ip_from_text(address, &endpoint->address) == 0 &&
+	       (ip_is_host(&endpoint->address) || ip_is_loopback(&endpoint->address)) &&
 	       ip_is_v4(&endpoint->address) != v6 &&
 	       (*rest == '\0' || (*rest == ':' && take_ports(rest + 1, endpoint)));
 }

@@ -2,6 +2,8 @@
  * thread, weftd --check, fuzzer. */
 #include "nat/nat.h"
 #include "vswitch/config_gateway.h"
+#include "vswitch/port.h"
+#include "vswitch/port_user.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -211,6 +213,7 @@ int config_finish_nat(const char *file, struct network_draft *draft, struct erro
 	nat->enabled = draft->mode->translates;
 	if (!nat->enabled)
 		return 0;
+	nat->host_listens = gateway->uplink.present && draft->uplink.type == &port_user;
 	if (nat->session_limit == 0)
 		nat->session_limit = SESSIONS_DEFAULT;
 	if (nat->guest_session_limit == 0)

@@ -180,6 +180,26 @@ int config_value_time(const char *file, const struct config_node *node, uint32_t
 			    SHOWN, text);
 }
 
+int config_value_interface(const char *file, const struct config_node *node, const char *refused,
+			   char out[IFNAMSIZ], struct error *error)
+{
+	const char *name = node->kind == CONFIG_SCALAR ? node->scalar : "";
+	size_t length = strlen(name);
+	bool good =
+	    length > 0 && length < IFNAMSIZ && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+
+	for (size_t i = 0; i < length; i++)
+		good = good && name[i] > ' ' && name[i] < 0x7f && strchr("/:", name[i]) == NULL &&
+		       strchr(refused, name[i]) == NULL;
+	if (!good)
+		return config_error(file, node, error,
+				    "not the name of an interface; allowed: 1 to %d characters "
+				    "without space and any of '/:%s'",
+				    IFNAMSIZ - 1, refused);
+	memcpy(out, name, length + 1);
+	return 0;
+}
+
 int config_value_mac(const char *file, const struct config_node *node, struct mac *out,
 		     struct error *error)
 {

@@ -10,6 +10,7 @@
 #include "route/dhcp_config.h"
 #include "vswitch/config_node.h"
 
+#include <net/if.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -35,6 +36,11 @@ int config_value_time(const char *file, const struct config_node *node, uint32_t
 
 int config_value_mac(const char *file, const struct config_node *node, struct mac *out,
 		     struct error *error);
+
+/* The name of an interface as the kernel sees it (dev_valid_name), without any of the characters in
+ * `refused`. */
+int config_value_interface(const char *file, const struct config_node *node, const char *refused,
+			   char out[IFNAMSIZ], struct error *error);
 
 /* One DNS label, `text`, which stands at the node / a domain name without a dot at its end (RFC
  * 1123, 2.1; '_' is let through). */

@@ -3,8 +3,8 @@
  *
  * A port's guest is known by its MAC: the one that the configuration names, else the first to be
  * seen since the link came up, unless another port of the network has it. Its addresses are its
- * leases, its reservations, and the IPv6 addresses that it made itself in an advertised prefix and
- * was first to use (RFC 6620). */
+ * leases, its reservations, the IPv6 addresses that follow from its MAC, and others that it made
+ * itself, link-local ones or in an advertised prefix, and was first to use (RFC 6620). */
 #include "vswitch/gateway_internal.h"
 
 #include "base/clock.h"
@@ -17,9 +17,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CLAIMS_MAX 16u /* the oldest goes for a seventeenth: privacy addresses change daily */
-#define ND_TARGET  8u
-#define ND_LENGTH  24u
+#define CLAIMS_MAX   16u /* the oldest goes for a seventeenth: privacy addresses change daily */
+#define ND_TARGET    8u
+#define ND_LENGTH    24u
+#define INTERFACE_ID 8u /* where it stands in an IPv6 address */
 
 struct binding {
 	char network[CONFIG_NAME_MAX + 1]; /* in another one it means nothing */
@@ -63,7 +64,10 @@ static bool add_lease(void *context, const struct lease *lease)
 static void guard_add_gateway(struct guard *guard, const struct gateway *gateway)
 {
 	const struct route_leg *leg = &gateway->legs[GATEWAY_INNER].route;
+	struct ip_prefix link_local = { .length = 64 };
 
+	link_local.ip = ip_link_local_of(leg->mac.bytes);
+	guard->prefixes[guard->prefix_count++] = ip_prefix_network(&link_local);
 	guard->gateway[guard->gateway_count++] = ip_link_local_of(leg->mac.bytes);
 	for (unsigned i = 0; i < leg->address_count; i++) {
 		const struct ip_prefix *address = &leg->addresses[i];
@@ -72,6 +76,27 @@ static void guard_add_gateway(struct guard *guard, const struct gateway *gateway
 		if (!ip_is_v4(&address->ip) && gateway->config->advertise.enabled &&
 		    gateway->config->dhcp6.mode != DHCP6_STATEFUL)
 			guard->prefixes[guard->prefix_count++] = *address;
+	}
+}
+
+/* Whether the address ends in the interface identifier of a MAC (RFC 4291, appendix A). */
+static bool is_of_mac(const struct ip *ip, struct mac mac)
+{
+	struct ip own = ip_link_local_of(mac.bytes);
+
+	return memcmp(ip->bytes + INTERFACE_ID, own.bytes + INTERFACE_ID,
+		      sizeof(ip->bytes) - INTERFACE_ID) == 0;
+}
+
+/* What the guest makes of its MAC and a prefix needs no claim: nobody else may have it. */
+static void guard_add_own(struct guard *guard)
+{
+	for (unsigned i = 0; i < guard->prefix_count; i++) {
+		struct ip ip = ip_link_local_of(guard->mac.bytes);
+
+		memcpy(ip.bytes, guard->prefixes[i].ip.bytes, INTERFACE_ID);
+		if (guard->prefixes[i].length == 64)
+			guard_add(guard, &ip);
 	}
 }
 
@@ -99,6 +124,7 @@ static struct guard *guard_build(const struct gateway *gateway, const struct bin
 	}
 	lease_visit(gateway->leases, add_lease, guard);
 	guard->settled = binding->fixed || guard->count > 0;
+	guard_add_own(guard);
 	for (unsigned i = 0; i < binding->claim_count; i++)
 		guard_add(guard, &binding->claims[i]);
 	return guard;
@@ -242,6 +268,8 @@ static bool is_taken(const struct gateway *gateway, const struct port *by, const
 
 		if (port == by || !is_in(port, gateway) || port->binding == NULL)
 			continue;
+		if (port->binding->has_mac && is_of_mac(ip, port->binding->mac))
+			return true;
 		for (unsigned c = 0; c < port->binding->claim_count; c++) {
 			if (ip_equal(&port->binding->claims[c], ip))
 				return true;
@@ -262,6 +290,8 @@ static bool claim(struct gateway *gateway, struct port *port, const struct ip *i
 		inside |= ip_prefix_contains(&guard->prefixes[i], ip);
 	if (!inside || !ip_is_host(ip))
 		return false;
+	if (guard_has(guard, ip))
+		return true;
 	for (unsigned i = 0; i < binding->claim_count; i++) {
 		if (ip_equal(&binding->claims[i], ip))
 			return true; /* asked before the guard was published */

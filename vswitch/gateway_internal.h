@@ -1,6 +1,7 @@
 /* Shared by the files of the gateway (gateway*.c) and nobody else. Control thread.
  *
- *   gateway.c           life cycle, in step with the configuration
+ *   gateway.c           life cycle
+ *   gateway_apply.c     in step with the configuration
  *   gateway_outer.c     the leg outside: its addresses, from whoever gives them
  *   gateway_route.c     the forwarding table
  *   gateway_services.c  DHCP, DHCPv6, advertisements, DNS, and their time
@@ -69,6 +70,7 @@ struct gateway {
 	char network[CONFIG_NAME_MAX + 1];
 	enum config_mode mode;
 	struct gateway_config *config; /* a reference */
+	bool loaded;		       /* what the last weftd left has been taken over */
 	bool stale;	  /* services run by an older configuration, or do not run yet */
 	bool unpublished; /* something changed that workers have not seen yet */
 	struct gateway_leg legs[GATEWAY_SIDES];
@@ -92,6 +94,7 @@ struct gateway {
 	struct lease_table *leases;
 	struct dhcp_server *dhcp;
 	struct dhcp6_server *dhcp6;
+	struct gateway_config *served; /* a reference: what the services run by; NULL: none do */
 	struct advertise *advertise;
 	struct dns_server *dns;
 	struct dns_tcp *dns_tcp;
@@ -118,6 +121,9 @@ void gateway_finish(struct gateway *gateway);
 /* Calls gateway_finish() from the event loop, soon: for callbacks in the midst of something. */
 void gateway_finish_later(struct gateway *gateway);
 
+/* A gateway for the network's, without configuration or ports. 0 or -ENOMEM. */
+int gateway_create(struct vswitch *vswitch, const struct network *network, struct gateway **out);
+
 /* gateway_route.c: builds gateway->fib anew where routes have changed; the old one waits in old_fib
  * for a publication. 0 or -ENOMEM (the old one stays). */
 int gateway_build_routes(struct gateway *gateway);
@@ -126,6 +132,9 @@ int gateway_build_routes(struct gateway *gateway);
 struct mac gateway_outer_mac(const struct gateway *gateway);
 int gateway_outer_start(struct gateway *gateway);
 void gateway_outer_stop(struct gateway *gateway);
+/* Follows the MTU of an uplink that is an interface of the host, and ceases to. */
+void gateway_outer_watch(struct gateway *gateway);
+void gateway_outer_unwatch(struct gateway *gateway);
 /* The uplink's link has come back, perhaps to another network. */
 void gateway_outer_restart(struct gateway *gateway);
 /* Collects what the leg outside has now; true when that differs from gateway->outside. */
@@ -143,6 +152,8 @@ void gateway_state_save(struct gateway *gateway);
 /* gateway_services.c */
 void gateway_services_start(struct gateway *gateway);
 void gateway_services_stop(struct gateway *gateway);
+/* The same for good: guests are told that their router goes. */
+void gateway_services_farewell(struct gateway *gateway);
 /* Does what is due; returns the next moment something is, UINT64_MAX: nothing. */
 uint64_t gateway_services_tick(struct gateway *gateway, uint64_t now);
 

@@ -10,6 +10,8 @@
 #include "route/dhcp_client.h"
 #include "route/neighbour.h"
 #include "route/slaac_client.h"
+#include "vswitch/port_gateway.h"
+#include "vswitch/port_interface.h"
 #include "vswitch/port_user.h"
 
 #include <errno.h>
@@ -17,6 +19,8 @@
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
+
+#define ETHERNET_MTU 1500
 
 static const char remembered_table[] = "uplink";
 
@@ -130,13 +134,60 @@ static void collect_slaac(const struct gateway *gateway, struct gateway_outside 
 	lower_mtu(outside, state->mtu);
 }
 
+static void log_addresses(const struct gateway *gateway)
+{
+	const struct gateway_outside *outside = &gateway->outside;
+	char text[GATEWAY_ADDRESSES_MAX * (IP_PREFIX_TEXT_LENGTH + 2)] = "";
+	char one[IP_PREFIX_TEXT_LENGTH];
+	size_t used = 0;
+
+	for (unsigned i = 0; i < outside->address_count; i++)
+		used +=
+		    (size_t)snprintf(text + used, sizeof(text) - used, "%s%s", i > 0 ? ", " : "",
+				     ip_prefix_to_text(&outside->addresses[i], one));
+	log_info("network %s: outside %s%s", gateway->network, used > 0 ? text : "no address",
+		 outside->link ? "" : ", link down");
+}
+
+/* Configured, else the interface's own, else Ethernet's. Workers hold no packet beyond 65,535. */
+static uint16_t link_mtu(const struct gateway *gateway)
+{
+	uint32_t mtu = gateway->config->uplink.mtu;
+
+	if (mtu == 0 && gateway->uplink != NULL && gateway->uplink->type == &port_interface)
+		mtu = port_interface_mtu(gateway->uplink);
+	if (mtu == 0)
+		return ETHERNET_MTU;
+	return mtu < UINT16_MAX ? (uint16_t)mtu : UINT16_MAX;
+}
+
+static void link_changed(void *context)
+{
+	struct gateway *gateway = context;
+
+	gateway->outside_changed = true;
+	gateway_finish_later(gateway);
+}
+
+void gateway_outer_watch(struct gateway *gateway)
+{
+	if (gateway->uplink != NULL && gateway->uplink->type == &port_interface)
+		port_interface_listen(gateway->uplink, link_changed, gateway);
+}
+
+void gateway_outer_unwatch(struct gateway *gateway)
+{
+	if (gateway->uplink != NULL && gateway->uplink->type == &port_interface)
+		port_interface_listen(gateway->uplink, NULL, NULL);
+}
+
 bool gateway_outer_collect(struct gateway *gateway)
 {
 	const struct uplink_config *config = &gateway->config->uplink;
 	struct gateway_outside now;
 
 	memset(&now, 0, sizeof(now)); /* with its padding: it is compared as bytes */
-	now.mtu = config->mtu != 0 ? config->mtu : 1500;
+	now.mtu = link_mtu(gateway);
 	if (config->has_gateway4)
 		set_gateway(&now, &config->gateway4);
 	if (config->has_gateway6)
@@ -155,22 +206,9 @@ bool gateway_outer_collect(struct gateway *gateway)
 	if (memcmp(&now, &gateway->outside, sizeof(now)) == 0)
 		return false;
 	gateway->outside = now;
+	if (config->present)
+		log_addresses(gateway);
 	return true;
-}
-
-static void log_addresses(const struct gateway *gateway)
-{
-	const struct gateway_outside *outside = &gateway->outside;
-	char text[GATEWAY_ADDRESSES_MAX * (IP_PREFIX_TEXT_LENGTH + 2)] = "";
-	char one[IP_PREFIX_TEXT_LENGTH];
-	size_t used = 0;
-
-	for (unsigned i = 0; i < outside->address_count; i++)
-		used +=
-		    (size_t)snprintf(text + used, sizeof(text) - used, "%s%s", i > 0 ? ", " : "",
-				     ip_prefix_to_text(&outside->addresses[i], one));
-	log_info("network %s: outside %s%s", gateway->network, used > 0 ? text : "no address",
-		 outside->link ? "" : ", link down");
 }
 
 void gateway_outer_apply(struct gateway *gateway)
@@ -181,9 +219,10 @@ void gateway_outer_apply(struct gateway *gateway)
 
 	if (!gateway->config->uplink.present)
 		return;
-	log_addresses(gateway);
 	gateway->unpublished = true;
 	leg->route.mtu = outside->mtu;
+	if (leg->port != NULL)
+		port_gateway_set_mtu(leg->port, outside->mtu);
 	leg->route.address_count = outside->address_count;
 	memcpy(leg->route.addresses, outside->addresses, sizeof(leg->route.addresses));
 	for (uint32_t i = 0;

@@ -19,6 +19,7 @@
 #include "route/neighbour.h"
 #include "route/reassembly.h"
 #include "route/slaac_client.h"
+#include "vswitch/port_gateway.h"
 
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -66,7 +67,7 @@ static size_t name_addresses(void *context, const char *host, struct ip *ips, si
 {
 	static const int families[] = { AF_INET, AF_INET6 };
 	const struct gateway *gateway = context;
-	const struct dhcp_config *config = &gateway->config->dhcp;
+	const struct dhcp_config *config = &gateway->served->dhcp;
 	size_t count = 0;
 
 	for (size_t f = 0; f < 2 && count < max; f++) {
@@ -90,7 +91,7 @@ static size_t name_addresses(void *context, const char *host, struct ip *ips, si
 static bool name_of_address(void *context, const struct ip *ip, char host[DHCP_NAME_MAX + 1])
 {
 	const struct gateway *gateway = context;
-	const struct dhcp_config *config = &gateway->config->dhcp;
+	const struct dhcp_config *config = &gateway->served->dhcp;
 	const struct lease *lease = lease_find_ip(gateway->leases, ip);
 
 	if (lease != NULL && lease->state == LEASE_BOUND && lease->host[0] != '\0') {
@@ -126,7 +127,7 @@ static void probe(void *context, const struct ip *ip)
 
 static void start_dhcp(struct gateway *gateway)
 {
-	const struct gateway_config *config = gateway->config;
+	const struct gateway_config *config = gateway->served;
 	struct gateway_leg *leg = &gateway->legs[GATEWAY_INNER];
 
 	if (gateway->dhcp == NULL && config->dhcp.enabled && gateway_config_has_ipv4(config)) {
@@ -165,7 +166,7 @@ static void start_dhcp(struct gateway *gateway)
 
 static void start_advertise(struct gateway *gateway)
 {
-	const struct gateway_config *config = gateway->config;
+	const struct gateway_config *config = gateway->served;
 	struct gateway_leg *leg = &gateway->legs[GATEWAY_INNER];
 	struct advertise_settings settings = {
 		.config = &config->advertise,
@@ -185,7 +186,7 @@ static void start_advertise(struct gateway *gateway)
 
 static void start_dns(struct gateway *gateway)
 {
-	const struct gateway_config *config = gateway->config;
+	const struct gateway_config *config = gateway->served;
 	struct gateway_leg *leg = &gateway->legs[GATEWAY_INNER];
 	struct dns_names names = { name_addresses, name_of_address, gateway };
 	struct dns_options options = { .networks = config->addresses,
@@ -213,6 +214,8 @@ void gateway_services_start(struct gateway *gateway)
 {
 	if (gateway->legs[GATEWAY_INNER].port == NULL)
 		return;
+	/* They read it as long as they live. */
+	gateway->served = gateway_config_ref(gateway->config);
 	start_dhcp(gateway);
 	start_advertise(gateway);
 	start_dns(gateway);
@@ -220,8 +223,6 @@ void gateway_services_start(struct gateway *gateway)
 
 void gateway_services_stop(struct gateway *gateway)
 {
-	if (gateway->advertise != NULL && gateway->legs[GATEWAY_INNER].port != NULL)
-		advertise_end(gateway->advertise);
 	advertise_destroy(gateway->advertise);
 	gateway->advertise = NULL;
 	dhcp_server_destroy(gateway->dhcp);
@@ -232,6 +233,19 @@ void gateway_services_stop(struct gateway *gateway)
 	gateway->dns_tcp = NULL;
 	dns_server_destroy(gateway->dns);
 	gateway->dns = NULL;
+	gateway_config_unref(gateway->served);
+	gateway->served = NULL;
+}
+
+void gateway_services_farewell(struct gateway *gateway)
+{
+	struct gateway_leg *leg = &gateway->legs[GATEWAY_INNER];
+
+	if (gateway->advertise != NULL && leg->port != NULL) {
+		advertise_end(gateway->advertise);
+		port_gateway_flush(leg->port);
+	}
+	gateway_services_stop(gateway);
 }
 
 /* Calls tick(engine, now) when it is due, and notes when it is next. */

@@ -40,7 +40,7 @@ static void stage_punt(const struct stage *stage, struct frame *frame, enum gate
 	stage->batch->frames[stage->batch->count++] = frame;
 }
 
-/* A packet that goes no further, and whose sender control is to tell. */
+/* The packet ends here, and control tells its sender why (ICMP). */
 static void stage_refuse(const struct stage *stage, struct frame *frame, enum gateway_punt punt)
 {
 	static const enum drop_reason reasons[] = {
@@ -238,6 +238,10 @@ static void stage_leave(const struct stage *stage, struct frame *frame, const st
 		if (nat_outbound(leg->nat, frame, stage->context->boottime, &reason) !=
 		    NAT_TRANSLATED) {
 			stage_drop(stage, reason);
+			/* It is as it was, so its sender can be told (RFC 5508, REQ-8). */
+			if (reason == DROP_NAT_SESSION_LIMIT || reason == DROP_NAT_GUEST_LIMIT ||
+			    reason == DROP_NAT_NO_PORT)
+				stage_punt(stage, frame, GATEWAY_PUNT_PROHIBITED);
 			return;
 		}
 	}

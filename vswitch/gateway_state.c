@@ -5,7 +5,6 @@
 
 #include "base/log.h"
 #include "base/store.h"
-#include "nat/nat.h"
 #include "route/neighbour.h"
 
 #include <stdio.h>
@@ -127,21 +126,6 @@ void gateway_state_save(struct gateway *gateway)
 	delete_rows(gateway);
 	neighbour_visit(gateway->neighbours, save, gateway);
 	store_commit(store);
-}
-
-void gateways_housekeeping(struct vswitch *vswitch)
-{
-	uint32_t now = gateway_boottime();
-
-	for (uint16_t i = 0; i < vswitch->network_limit; i++) {
-		struct network *network = vswitch->networks[i];
-
-		if (network == NULL || network->gateway == NULL)
-			continue;
-		if (network->gateway->nat != NULL)
-			nat_tick(network->gateway->nat, now);
-		gateway_state_save(network->gateway);
-	}
 }
 
 void gateways_open_store(struct vswitch *vswitch, const char *directory)

@@ -1,5 +1,6 @@
 /* What an interface port may say in the configuration: its table of keys, used by port_interface.c
  * through the port contract. Control thread, weftd --check, fuzzer. */
+#include "vswitch/config_values.h"
 #include "vswitch/options.h"
 
 #include <string.h>
@@ -11,25 +12,12 @@ static const char *const driver_names[] = {
 	NULL,
 };
 
-/* As the kernel sees it (dev_valid_name). */
 static int read_interface(const char *file, const struct config_node *value, void *out,
 			  struct error *error)
 {
-	struct interface_options *interface = &((struct port_config *)out)->options.interface;
-	const char *name = value->kind == CONFIG_SCALAR ? value->scalar : "";
-	size_t length = strlen(name);
-	bool good = length > 0 && length < sizeof(interface->name) && strcmp(name, ".") != 0 &&
-		    strcmp(name, "..") != 0;
+	struct port_config *port = out;
 
-	for (size_t i = 0; i < length; i++)
-		good = good && name[i] > ' ' && name[i] < 0x7f && !strchr("/:", name[i]);
-	if (!good)
-		return config_error(file, value, error,
-				    "not the name of an interface; allowed: 1 to %zu characters "
-				    "without space, '/' and ':'",
-				    sizeof(interface->name) - 1);
-	memcpy(interface->name, name, length + 1);
-	return 0;
+	return config_value_interface(file, value, "", port->options.interface.name, error);
 }
 
 static int read_driver(const char *file, const struct config_node *value, void *out,

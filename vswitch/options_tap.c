@@ -1,30 +1,19 @@
 /* What a tap port may say in the configuration: its table of keys, used by port_tap.c through the
  * port contract. Control thread, weftd --check, fuzzer. */
+#include "vswitch/config_values.h"
 #include "vswitch/options.h"
 
 #include <string.h>
 
 #define QUEUES_MAX 64u
 
-/* As the kernel sees it (dev_valid_name), and no pattern ("tap%d"): the name is known before. */
+/* No pattern ("tap%d"): the name is known before. */
 static int read_name(const char *file, const struct config_node *value, void *out,
 		     struct error *error)
 {
-	struct tap_options *tap = &((struct port_config *)out)->options.tap;
-	const char *name = value->kind == CONFIG_SCALAR ? value->scalar : "";
-	size_t length = strlen(name);
-	bool good = length > 0 && length < sizeof(tap->name) && strcmp(name, ".") != 0 &&
-		    strcmp(name, "..") != 0;
+	struct port_config *port = out;
 
-	for (size_t i = 0; i < length; i++)
-		good = good && name[i] > ' ' && name[i] < 0x7f && !strchr("/:%", name[i]);
-	if (!good)
-		return config_error(file, value, error,
-				    "not the name of an interface; allowed: 1 to %zu characters "
-				    "without space, '/', ':' and '%%'",
-				    sizeof(tap->name) - 1);
-	memcpy(tap->name, name, length + 1);
-	return 0;
+	return config_value_interface(file, value, "%", port->options.tap.name, error);
 }
 
 static int read_existing(const char *file, const struct config_node *value, void *out,

@@ -8,20 +8,24 @@
 
 #include "base/frame_ring.h"
 #include "base/log.h"
+#include "base/packet.h"
+#include "route/forward.h"
 
 #include <errno.h>
 #include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define RING_BYTES (1u << 20)
+#define RING_BYTES  (1u << 20)
+#define DEFAULT_MTU 1500
 /* Frames of one port that may wait for control at once. */
 #define SHARE 64u
 
 struct gateway_port {
 	struct frame_ring *to_control;
 	struct frame_ring *from_control;
-	uint32_t lent; /* entries of from_control in the current burst; the worker's own */
+	uint32_t lent;	      /* entries of from_control in the current burst; the worker's own */
+	_Atomic uint16_t mtu; /* of the link; control writes */
 	struct event_base *loop;
 	struct event *event;
 	void (*ready)(void *context);
@@ -50,6 +54,7 @@ static int gateway_port_open(struct port *port, struct event_base *loop, struct 
 
 	if (gateway != NULL) {
 		gateway->loop = loop;
+		atomic_init(&gateway->mtu, DEFAULT_MTU);
 		gateway->to_control = frame_ring_create(RING_BYTES);
 		gateway->from_control = frame_ring_create(RING_BYTES);
 	}
@@ -79,6 +84,20 @@ static void gateway_port_close(struct port *port)
 	port->private = NULL;
 }
 
+/* A packet of the gateway's own that is longer than the link leaves in fragments; one from our MAC
+ * to our MAC is still to be routed. */
+static void fit(const struct gateway_port *gateway, struct frame *frame)
+{
+	enum drop_reason reason;
+	/* relaxed: a number on its own. */
+	uint16_t mtu = atomic_load_explicit(&gateway->mtu, memory_order_relaxed);
+
+	if (frame->length > PACKET_ETHERNET_LENGTH + (uint32_t)mtu &&
+	    memcmp(frame->head, frame->head + MAC_LENGTH, MAC_LENGTH) != 0 &&
+	    forward_check(frame, &reason) != FORWARD_DROP)
+		forward_fits_own(frame, mtu);
+}
+
 /* Frames stand in the ring until receive_done(); only their heads are copied. */
 static uint32_t gateway_port_receive(struct port_queue *queue, struct burst *burst,
 				     struct port_counters *counters)
@@ -89,25 +108,8 @@ static uint32_t gateway_port_receive(struct port_queue *queue, struct burst *bur
 	uint32_t taken = 0;
 
 	while (entry != NULL && burst->count < burst->limit) {
-		uint32_t head = entry->length < FRAME_HEAD_MAX ? entry->length : FRAME_HEAD_MAX;
-		struct frame *frame = &burst->frames[burst->count];
-		struct frame_segment *segment = &burst->segments[burst->segment_count];
-
-		*frame = (struct frame){
-			.head = burst_head(burst, burst->count),
-			.segments = segment,
-			.length = entry->length,
-			.head_length = (uint16_t)head,
-		};
-		memcpy(frame->head, entry->bytes, head);
-		if (entry->length > head) {
-			*segment =
-			    (struct frame_segment){ entry->bytes + head, entry->length - head };
-			frame->segment_count = 1;
-			burst->segment_count++;
-		}
+		fit(gateway, burst_lend(burst, entry->bytes, entry->length));
 		bytes += entry->length;
-		burst->count++;
 		taken++;
 		entry = frame_ring_next(gateway->from_control, entry);
 	}
@@ -237,6 +239,13 @@ void port_gateway_deafen(struct port *port)
 
 	if (gateway != NULL && gateway->event != NULL)
 		event_del(gateway->event);
+}
+
+void port_gateway_set_mtu(struct port *port, uint16_t mtu)
+{
+	struct gateway_port *gateway = port->private;
+
+	atomic_store_explicit(&gateway->mtu, mtu, memory_order_relaxed);
 }
 
 bool port_gateway_put(struct port *port, const uint8_t *frame, size_t length)

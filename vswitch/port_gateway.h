@@ -46,6 +46,9 @@ int port_gateway_listen(struct port *port, void (*ready)(void *context), void *c
 /* Control. Ends that: `ready` is not called any more. */
 void port_gateway_deafen(struct port *port);
 
+/* Control. IP packets that are put and are longer leave in fragments. */
+void port_gateway_set_mtu(struct port *port, uint16_t mtu);
+
 /* Control. Queues a whole frame into the segment; it is on its way with port_gateway_flush().
  * False: no room, it is lost, as on any wire. */
 bool port_gateway_put(struct port *port, const uint8_t *frame, size_t length);

@@ -355,7 +355,7 @@ static bool load_frame(struct replay *replay, const struct pcap_options *options
 static void take_frame(struct replay *replay, struct burst *burst, struct port_counters *counters)
 {
 	uint32_t length = replay->header->caplen;
-	struct frame *frame = &burst->frames[burst->count];
+	uint8_t *copy = burst->bulk + burst->bulk_used;
 	const uint8_t *bytes = replay->bytes;
 
 	replay->bytes = NULL;
@@ -364,23 +364,10 @@ static void take_frame(struct replay *replay, struct burst *burst, struct port_c
 			     length < FRAME_LENGTH_MIN ? DROP_FRAME_SHORT : DROP_FRAME_LONG, 1);
 		return;
 	}
-	memset(frame, 0, sizeof(*frame));
-	frame->head = burst_head(burst, burst->count);
-	frame->length = length;
-	frame->head_length = (uint16_t)(length < FRAME_HEAD_MAX ? length : FRAME_HEAD_MAX);
-	memcpy(frame->head, bytes, frame->head_length);
-	if (length > FRAME_HEAD_MAX) {
-		struct frame_segment *segment = &burst->segments[burst->segment_count++];
-		uint8_t *rest = burst->bulk + burst->bulk_used;
-
-		segment->base = rest;
-		segment->length = length - FRAME_HEAD_MAX;
-		memcpy(rest, bytes + FRAME_HEAD_MAX, segment->length);
-		burst->bulk_used += segment->length;
-		frame->segments = segment;
-		frame->segment_count = 1;
-	}
-	burst->count++;
+	/* The reader's buffer is the next frame's in a moment. */
+	memcpy(copy, bytes, length);
+	burst->bulk_used += length;
+	burst_lend(burst, copy, length);
 	counter_add(&counters->receive_packets, 1);
 	counter_add(&counters->receive_bytes, length);
 }

@@ -113,28 +113,6 @@ fail:
 	return rc;
 }
 
-/* The entry stays where it is until user_receive_done(); only its head is copied. */
-static void lend_frame(const struct frame_ring_entry *entry, struct burst *burst)
-{
-	struct frame *frame = &burst->frames[burst->count];
-
-	memset(frame, 0, sizeof(*frame));
-	frame->head = burst_head(burst, burst->count);
-	frame->length = entry->length;
-	frame->head_length =
-	    (uint16_t)(entry->length < FRAME_HEAD_MAX ? entry->length : FRAME_HEAD_MAX);
-	memcpy(frame->head, entry->bytes, frame->head_length);
-	if (entry->length > FRAME_HEAD_MAX) {
-		struct frame_segment *segment = &burst->segments[burst->segment_count++];
-
-		segment->base = entry->bytes + FRAME_HEAD_MAX;
-		segment->length = entry->length - FRAME_HEAD_MAX;
-		frame->segments = segment;
-		frame->segment_count = 1;
-	}
-	burst->count++;
-}
-
 static uint32_t user_receive(struct port_queue *queue, struct burst *burst,
 			     struct port_counters *counters)
 {
@@ -152,7 +130,8 @@ static uint32_t user_receive(struct port_queue *queue, struct burst *burst,
 			counter_drop(counters, DROP_FRAME_SHORT, 1);
 			continue;
 		}
-		lend_frame(entry, burst);
+		/* It stays where it is until user_receive_done(). */
+		burst_lend(burst, entry->bytes, entry->length);
 		bytes += entry->length;
 	}
 	user->lent = taken;

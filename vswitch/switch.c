@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "vhost-user/guest_memory.h"
+#include "vswitch/balance.h"
 #include "vswitch/gateway.h"
 #include "vswitch/mac_state.h"
 #include "vswitch/worker.h"
@@ -119,6 +120,7 @@ static void housekeeping(evutil_socket_t fd, short what, void *argument)
 			port->type->check_faults(port);
 	}
 	gateways_housekeeping(vswitch);
+	vswitch_balance(vswitch);
 	if (now - vswitch->saved_at >= SAVE_SECONDS) {
 		vswitch->saved_at = now;
 		mac_state_save(vswitch);

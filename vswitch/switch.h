@@ -42,6 +42,7 @@ struct vswitch {
 	struct worker **workers;
 	uint32_t worker_count;
 	uint32_t worker_queues[CONFIG_WORKERS_MAX]; /* receive queues assigned to each */
+	uint64_t balanced_at;			    /* TSC; 0: never */
 	uint64_t generation;			    /* of the last snapshot */
 	uint64_t ports_opened;			    /* the last port's serial */
 	_Atomic(struct snapshot *)

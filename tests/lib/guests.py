@@ -22,7 +22,7 @@ from process import NOBODY, Child, Timeout, kvm_group
 QEMU = "qemu-system-x86_64"
 QEMU_MODULES = ["virtio_pci", "virtio_net", "8021q"]
 UML = "/usr/bin/linux.uml"
-UML_MODULES = ["virtio_net", "8021q"]
+UML_MODULES = ["virtio_net", "8021q", "af_packet", "ipv6"]
 BOOT_TIMEOUT = 120  # a boot takes 3 s; a machine that does more than one thing takes longer
 
 

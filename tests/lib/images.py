@@ -61,7 +61,8 @@ def uml_modules():
 def initramfs(modules_directory, modules):
     """An initramfs (newc cpio) with the tools and `modules` (names) in an order that loads; made anew for
     every caller of a test session's start, because it takes less time than to see whether it changed."""
-    files = {"init": HERE / "guest_init.sh", "bin/busybox": _tool("busybox")}
+    files = {"init": HERE / "guest_init.sh", "etc/udhcpc/default.script": HERE / "guest_dhcp.sh",
+             "bin/busybox": _tool("busybox")}
     for tool in TOOLS:
         files[f"bin/{tool}"] = _tool(tool)
         for library in _libraries(files[f"bin/{tool}"]):

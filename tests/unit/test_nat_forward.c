@@ -95,6 +95,27 @@ static void test_forward_listens_at_an_address(void **state)
 	rig_close(&rig);
 }
 
+/* The host passes on what it heard at an address of its own. */
+static void test_host_listens_for_forward(void **state)
+{
+	struct nat_forward forward = forward_of(NAT_FORWARD_TCP, 2222, 2222, A, 22);
+	struct error error;
+	struct rig rig;
+	struct wire wire;
+
+	forward.has_address = true;
+	forward.address = ip_of("127.0.0.1");
+	rig_open_forwards(&rig, &forward, 1);
+	assert_dropped(&rig, rig_tcp_in(&rig, X, 1234, 2222, SYN), DROP_NAT_FILTERED);
+	rig.config.host_listens = true;
+	assert_int_equal(nat_update(rig.nat, &rig.config, &error), 0);
+	nat_settle(rig.nat);
+	wire_tcp(&wire, X, 1234, OUTSIDE, 2222, SYN);
+	assert_translated(rig_in(&rig, &wire));
+	assert_to(&wire, A, 22);
+	rig_close(&rig);
+}
+
 static void test_forward_restricts_source(void **state)
 {
 	struct nat_forward forward = forward_of(NAT_FORWARD_UDP, 53, 53, A, 53);
@@ -285,6 +306,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_forward),
 		cmocka_unit_test(test_forward_listens_at_an_address),
+		cmocka_unit_test(test_host_listens_for_forward),
 		cmocka_unit_test(test_forward_restricts_source),
 		cmocka_unit_test(test_forward_reserves_its_port),
 		cmocka_unit_test(test_conflict),

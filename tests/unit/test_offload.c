@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "base/parse.h"
 #include "tests/unit/frame_check.h"
 #include "vswitch/offload.h"
 
@@ -278,12 +279,38 @@ static void test_valid_flag(void **state)
 	rig_close(&rig);
 }
 
+/* No receiver, whatever it offers, gets a packet whole that is to be cut in fragments. */
+static void test_fragments_for_all(void **state)
+{
+	struct packet_plan plan = plan_of(4, IPPROTO_UDP, 0, 0);
+	struct segment_state segments = { 0 };
+	struct rig rig;
+
+	rig_open(&rig, &plan);
+	parse_frame(rig.frame);
+	rig.frame->gso = FRAME_GSO_FRAGMENT;
+	rig.frame->gso_size = segment_fragment_size(rig.frame, 576);
+	assert_false(offload_fits(rig.frame, OFFLOAD_ALL));
+	assert_int_equal(offload_apply(rig.frame, OFFLOAD_ALL, VLAN_KEEP, &segments, rig.out),
+			 OFFLOAD_DONE);
+	assert_int_equal(rig.out->count, 3);
+	for (uint32_t i = 0; i < 3; i++) {
+		assert_in_range(rig.out->frames[i].length, 1, 14 + 576);
+		assert_true(offload_fits(&rig.out->frames[i], 0));
+	}
+	rig_close(&rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_needs),	  cmocka_unit_test(test_edits),
-		cmocka_unit_test(test_long_head), cmocka_unit_test(test_full),
-		cmocka_unit_test(test_failed),	  cmocka_unit_test(test_valid_flag),
+		cmocka_unit_test(test_needs),
+		cmocka_unit_test(test_edits),
+		cmocka_unit_test(test_long_head),
+		cmocka_unit_test(test_full),
+		cmocka_unit_test(test_failed),
+		cmocka_unit_test(test_valid_flag),
+		cmocka_unit_test(test_fragments_for_all),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
