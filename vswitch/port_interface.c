@@ -99,6 +99,8 @@ static int open_queues(struct port *port, struct interface *interface, struct er
 		port_queue_start(&port->send_queues[i], -1);
 		port_queue_start(&port->receive_queues[i], driver->fd(queue));
 	}
+	if (rc != 0)
+		error_prefix(error, "interface '%s': ", interface->link.name);
 	return rc;
 }
 
@@ -152,7 +154,6 @@ static int interface_open(struct port *port, struct event_base *loop, struct err
 	port->private = interface; /* the queues' workers look there from their start */
 	rc = open_queues(port, interface, error);
 	if (rc != 0) {
-		error_prefix(error, "interface '%s': ", options->name);
 		port->private = NULL;
 		goto fail;
 	}
@@ -186,6 +187,7 @@ static void follow(struct port *port, struct interface *interface, const struct 
 	if (is_open(interface)) {
 		if (interface->driver->follow &&
 		    interface->driver->follow(interface->queues, link, &error) != 0) {
+			error_prefix(&error, "interface '%s': ", link->name);
 			fail(port, interface, error.text);
 			return;
 		}

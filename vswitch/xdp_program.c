@@ -7,12 +7,18 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <linux/bpf.h>
+#include <linux/ethtool.h>
 #include <linux/if_ether.h>
 #include <linux/if_link.h>
+#include <linux/sockios.h>
+#include <net/if.h>
 #include <netinet/in.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define TAG_LENGTH 4u
@@ -21,6 +27,8 @@ struct xdp_program {
 	int map;  /* queue -> AF_XDP socket */
 	int link; /* holds the program on the interface, as long as it is open */
 	bool native;
+	struct mac own;
+	_Atomic uint32_t mtu; /* control writes, workers read; relaxed, it stands for itself */
 };
 
 /* Instructions (Linux: Documentation/bpf/standardization/instruction-set.rst). */
@@ -76,13 +84,13 @@ enum {
 };
 
 /* Loads the program; its fd or -errno. */
-static int load(const struct xdp_program *p, struct mac own, uint32_t mtu)
+static int load(const struct xdp_program *p, const struct netlink_link *link)
 {
-	uint32_t longest = mtu + ETH_HLEN;
+	uint32_t longest = link->mtu + ETH_HLEN;
 	uint16_t part[3];
 	LIBBPF_OPTS(bpf_prog_load_opts, options);
 
-	memcpy(part, own.bytes, sizeof(part)); /* as a load of two bytes sees them */
+	memcpy(part, link->mac.bytes, sizeof(part)); /* as a load of two bytes sees them */
 	struct bpf_insn code[] = {
 		/* 0 */ MOVE(CONTEXT, ARG1),
 		/* 1 */ LOAD(BPF_W, DATA, CONTEXT, offsetof(struct xdp_md, data)),
@@ -166,14 +174,64 @@ static int attach(struct xdp_program *p, int program, int ifindex)
 	return p->link < 0 ? p->link : 0;
 }
 
-int xdp_program_open(int ifindex, struct mac own, uint32_t mtu, uint16_t queues,
-		     struct xdp_program **out, struct error *error)
+/* A tag that the device takes off is not in the bytes that XDP sees, and a frame of a VLAN would
+ * pass for an untagged one. */
+static int check_tags(const struct netlink_link *link, struct error *error)
 {
-	struct xdp_program *p = calloc(1, sizeof(*p));
-	int program, rc;
+	struct ethtool_value flags = { .cmd = ETHTOOL_GFLAGS };
+	struct ifreq request = { .ifr_data = (void *)&flags };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), rc;
 
+	if (fd < 0)
+		return error_set(error, errno, "socket: %s", strerror(errno));
+	memcpy(request.ifr_name, link->name, sizeof(request.ifr_name));
+	rc = ioctl(fd, SIOCETHTOOL, &request);
+	close(fd);
+	/* A device that does not know the question takes nothing off. */
+	if (rc != 0 || !(flags.data & ETH_FLAG_RXVLAN))
+		return 0;
+	return error_set(
+	    error, EINVAL,
+	    "it takes VLAN tags off frames where XDP does not see them; `ethtool -K %s "
+	    "rxvlan off` ends that, and `driver: packet` does not mind",
+	    link->name);
+}
+
+static int check_mtu(const struct netlink_link *link, struct error *error)
+{
+	if (link->mtu <= XDP_MTU_MAX)
+		return 0;
+	return error_set(
+	    error, EMSGSIZE,
+	    "its MTU of %u is more than XDP takes here (%u); `driver: packet` takes any", link->mtu,
+	    XDP_MTU_MAX);
+}
+
+static int check(const struct netlink_link *link, struct error *error)
+{
+	int rc = check_mtu(link, error);
+
+	return rc == 0 ? check_tags(link, error) : rc;
+}
+
+static void remember(struct xdp_program *p, const struct netlink_link *link)
+{
+	p->own = link->mac;
+	atomic_store_explicit(&p->mtu, link->mtu, memory_order_relaxed);
+}
+
+int xdp_program_open(const struct netlink_link *link, uint16_t queues, struct xdp_program **out,
+		     struct error *error)
+{
+	struct xdp_program *p;
+	int program, rc = check(link, error);
+
+	if (rc != 0)
+		return rc;
+	p = calloc(1, sizeof(*p));
 	if (!p)
 		return error_set(error, ENOMEM, "out of memory");
+	remember(p, link);
 	libbpf_set_print(NULL); /* it writes to standard error; what matters is in the errno */
 	p->link = -1;
 	p->map = bpf_map_create(BPF_MAP_TYPE_XSKMAP, "weft", sizeof(uint32_t), sizeof(uint32_t),
@@ -182,12 +240,12 @@ int xdp_program_open(int ifindex, struct mac own, uint32_t mtu, uint16_t queues,
 		rc = xdp_error(error, "BPF map", -p->map);
 		goto fail;
 	}
-	program = load(p, own, mtu);
+	program = load(p, link);
 	if (program < 0) {
 		rc = xdp_error(error, "XDP program", -program);
 		goto fail;
 	}
-	rc = attach(p, program, ifindex);
+	rc = attach(p, program, link->index);
 	close(program); /* the link has it */
 	if (rc != 0) {
 		xdp_error(error, "XDP program", -rc);
@@ -211,15 +269,27 @@ void xdp_program_close(struct xdp_program *p)
 	free(p);
 }
 
-int xdp_program_change(struct xdp_program *p, struct mac own, uint32_t mtu, struct error *error)
+int xdp_program_follow(struct xdp_program *p, const struct netlink_link *link, struct error *error)
 {
-	int program = load(p, own, mtu), rc;
+	int rc = check(link, error), program;
 
+	if (rc != 0 ||
+	    (link->mtu == xdp_program_mtu(p) && memcmp(&link->mac, &p->own, sizeof(p->own)) == 0))
+		return rc;
+	program = load(p, link);
 	if (program < 0)
 		return xdp_error(error, "XDP program", -program);
 	rc = bpf_link_update(p->link, program, NULL);
 	close(program);
-	return rc == 0 ? 0 : xdp_error(error, "XDP program", -rc);
+	if (rc != 0)
+		return xdp_error(error, "XDP program", -rc);
+	remember(p, link);
+	return 0;
+}
+
+uint32_t xdp_program_mtu(const struct xdp_program *p)
+{
+	return atomic_load_explicit(&p->mtu, memory_order_relaxed);
 }
 
 int xdp_program_add(struct xdp_program *p, uint32_t queue, int socket, struct error *error)

@@ -18,7 +18,6 @@
 #include <errno.h>
 #include <linux/if_xdp.h>
 #include <netinet/in.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -28,26 +27,15 @@
 #include <xdp/libxdp.h>
 #include <xdp/xsk.h>
 
-#define CHUNK	     4096u
 #define RING	     2048u /* of each of the four rings, and chunks of each direction */
-#define UMEM_BYTES   ((size_t)2 * RING * CHUNK)
-#define KERNEL_ROOM  256u /* the kernel's own, before what it receives (XDP_PACKET_HEADROOM) */
+#define UMEM_BYTES   ((size_t)2 * RING * XDP_CHUNK)
 #define TAG_LENGTH   4u
-#define MTU_MAX	     (CHUNK - KERNEL_ROOM - FRAME_LENGTH_MIN - TAG_LENGTH)
 #define KERNEL_BATCH 32u /* what one call sends without a driver of its own (TX_BATCH_SIZE) */
 #define SEND_BYTES   (16 << 20) /* of the kernel, under way */
 #define BESIDE_EVERY 16u	/* bursts; while there are bursts all the time */
 
-/* What the sockets of an interface have in common. */
-struct xdp_group {
-	struct xdp_program *program;
-	struct mac own;
-	_Atomic uint32_t mtu; /* control writes, sending workers read; relaxed, a frame too late is
-				 dropped by the driver */
-};
-
 struct xdp_socket {
-	struct xdp_group *group;
+	struct xdp_program *program; /* of the interface, for all its sockets */
 	struct packet_socket *beside;
 	int wake; /* epoll: of both sockets */
 	struct xsk_umem *umem;
@@ -69,24 +57,14 @@ struct xdp_socket {
 static int socket_set_up(struct xdp_socket *s, const char *interface, uint32_t queue,
 			 struct error *error);
 
-static int check_mtu(uint32_t mtu, struct error *error)
-{
-	if (mtu <= MTU_MAX)
-		return 0;
-	return error_set(
-	    error, EMSGSIZE,
-	    "its MTU of %u is more than XDP takes here (%u); `driver: packet` takes any", mtu,
-	    MTU_MAX);
-}
-
 /* NULL: no memory. */
-static struct xdp_socket *socket_create(struct xdp_group *group)
+static struct xdp_socket *socket_create(struct xdp_program *program)
 {
 	struct xdp_socket *s = calloc(1, sizeof(*s));
 
 	if (!s)
 		return NULL;
-	s->group = group;
+	s->program = program;
 	s->wake = -1;
 	s->memory =
 	    mmap(NULL, UMEM_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -111,31 +89,6 @@ static void socket_destroy(struct xdp_socket *s)
 	free(s);
 }
 
-static int group_create(const struct netlink_link *link, uint16_t count, struct xdp_group **out,
-			struct error *error)
-{
-	struct xdp_group *group = calloc(1, sizeof(*group));
-	int rc;
-
-	if (!group)
-		return error_set(error, ENOMEM, "out of memory");
-	libxdp_set_print(NULL); /* it writes to standard error; what matters is in the errno */
-	group->own = link->mac;
-	atomic_init(&group->mtu, link->mtu);
-	rc = xdp_program_open(link->index, link->mac, link->mtu, count, &group->program, error);
-	if (rc != 0)
-		free(group);
-	else
-		*out = group;
-	return rc;
-}
-
-static void group_destroy(struct xdp_group *group)
-{
-	xdp_program_close(group->program);
-	free(group);
-}
-
 static int open_beside(struct xdp_socket *const *sockets, uint16_t count, int ifindex,
 		       struct error *error)
 {
@@ -157,17 +110,16 @@ static int xdp_open(const struct netlink_link *link, void **queues, uint16_t cou
 		    struct error *error)
 {
 	struct xdp_socket **sockets = (struct xdp_socket **)queues;
-	struct xdp_group *group = NULL;
-	int rc = check_mtu(link->mtu, error);
+	struct xdp_program *program = NULL;
+	int rc;
 
 	memset(sockets, 0, count * sizeof(struct xdp_socket *));
-	if (rc != 0)
-		return rc;
-	rc = group_create(link, count, &group, error);
+	libxdp_set_print(NULL); /* it writes to standard error; what matters is in the errno */
+	rc = xdp_program_open(link, count, &program, error);
 	if (rc != 0)
 		return rc;
 	for (uint16_t i = 0; rc == 0 && i < count; i++) {
-		sockets[i] = socket_create(group);
+		sockets[i] = socket_create(program);
 		if (!sockets[i])
 			rc = error_set(error, ENOMEM, "out of memory");
 	}
@@ -181,33 +133,20 @@ static int xdp_open(const struct netlink_link *link, void **queues, uint16_t cou
 		socket_destroy(sockets[i]);
 		sockets[i] = NULL;
 	}
-	group_destroy(group);
+	xdp_program_close(program);
 	return rc;
 }
 
 static void xdp_close(void **queues, uint16_t count)
 {
-	group_destroy(((struct xdp_socket *)queues[0])->group);
+	xdp_program_close(((struct xdp_socket *)queues[0])->program);
 	for (uint16_t i = 0; i < count; i++)
 		socket_destroy(queues[i]);
 }
 
 static int xdp_follow(void **queues, const struct netlink_link *link, struct error *error)
 {
-	struct xdp_group *group = ((struct xdp_socket *)queues[0])->group;
-	int rc = check_mtu(link->mtu, error);
-
-	if (rc != 0)
-		return rc;
-	if (link->mtu == atomic_load_explicit(&group->mtu, memory_order_relaxed) &&
-	    memcmp(&link->mac, &group->own, sizeof(group->own)) == 0)
-		return 0;
-	rc = xdp_program_change(group->program, link->mac, link->mtu, error);
-	if (rc != 0)
-		return rc;
-	group->own = link->mac;
-	atomic_store_explicit(&group->mtu, link->mtu, memory_order_relaxed);
-	return 0;
+	return xdp_program_follow(((struct xdp_socket *)queues[0])->program, link, error);
 }
 
 static int make_rings(struct xdp_socket *s, const char *interface, uint32_t queue,
@@ -215,16 +154,15 @@ static int make_rings(struct xdp_socket *s, const char *interface, uint32_t queu
 {
 	const struct xsk_umem_config umem = { .fill_size = RING,
 					      .comp_size = RING,
-					      .frame_size = CHUNK };
+					      .frame_size = XDP_CHUNK };
 	const struct xsk_socket_config socket = {
 		.rx_size = RING,
 		.tx_size = RING,
 		.libxdp_flags = XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD,
 		/* With the program in the stack a driver must not bypass it; else it may do
 		 * without copies if it can. */
-		.bind_flags = xdp_program_is_native(s->group->program)
-				  ? XDP_USE_NEED_WAKEUP
-				  : XDP_USE_NEED_WAKEUP | XDP_COPY,
+		.bind_flags = xdp_program_is_native(s->program) ? XDP_USE_NEED_WAKEUP
+								: XDP_USE_NEED_WAKEUP | XDP_COPY,
 	};
 	int rc = xsk_umem__create(&s->umem, s->memory, UMEM_BYTES, &s->fill, &s->completed, &umem);
 
@@ -267,12 +205,12 @@ static int socket_set_up(struct xdp_socket *s, const char *interface, uint32_t q
 		return error_set(error, errno, "epoll: %s", strerror(errno));
 	xsk_ring_prod__reserve(&s->fill, RING, &at);
 	for (uint32_t i = 0; i < RING; i++) {
-		*xsk_ring_prod__fill_addr(&s->fill, at + i) = (uint64_t)i * CHUNK;
-		s->idle[i] = (uint64_t)(RING + i) * CHUNK;
+		*xsk_ring_prod__fill_addr(&s->fill, at + i) = (uint64_t)i * XDP_CHUNK;
+		s->idle[i] = (uint64_t)(RING + i) * XDP_CHUNK;
 	}
 	s->idle_count = RING;
 	xsk_ring_prod__submit(&s->fill, RING);
-	return xdp_program_add(s->group->program, queue, fd, error);
+	return xdp_program_add(s->program, queue, fd, error);
 }
 
 static int xdp_fd(const void *queue)
@@ -342,7 +280,7 @@ static void accept_frame(struct xdp_socket *s, const struct xdp_desc *desc, stru
 			 struct port_counters *counters)
 {
 	/* What the kernel has written is as long as a chunk at most. */
-	s->lent[s->lent_count++] = desc->addr & ~(uint64_t)(CHUNK - 1);
+	s->lent[s->lent_count++] = desc->addr & ~(uint64_t)(XDP_CHUNK - 1);
 	if (desc->len < FRAME_LENGTH_MIN) {
 		counter_drop(counters, DROP_FRAME_SHORT, 1);
 		return;
@@ -419,10 +357,9 @@ static void reclaim(struct xdp_socket *s)
 /* As the kernel has it for other sockets: a tag comes on top. */
 static bool is_too_long(const struct xdp_socket *s, const struct frame *frame)
 {
-	uint32_t longest = atomic_load_explicit(&s->group->mtu, memory_order_relaxed);
+	uint32_t longest = xdp_program_mtu(s->program) + FRAME_LENGTH_MIN;
 	uint16_t type = read_be16(frame->head + 12);
 
-	longest += FRAME_LENGTH_MIN;
 	if (type == ETHERTYPE_VLAN || type == ETHERTYPE_QINQ)
 		longest += TAG_LENGTH;
 	return frame->length > longest;
@@ -484,7 +421,7 @@ static void xdp_show(void **queues, json_t *object)
 	const struct xdp_socket *s = queues[0];
 	struct xdp_options options = { 0 };
 	socklen_t length = sizeof(options);
-	bool native = xdp_program_is_native(s->group->program);
+	bool native = xdp_program_is_native(s->program);
 
 	getsockopt(xsk_socket__fd(s->socket), SOL_XDP, XDP_OPTIONS, &options, &length);
 	json_object_set_new(object, "xdp_mode", json_string(native ? "native" : "generic"));

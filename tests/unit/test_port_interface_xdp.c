@@ -4,12 +4,28 @@
 
 #include "vswitch/interface_driver.h"
 
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+
+/* Whether weft0 takes tags off. */
+static void set_flags(uint32_t value)
+{
+	struct ethtool_value flags = { .cmd = ETHTOOL_SFLAGS, .data = value };
+	struct ifreq request = { .ifr_name = "weft0", .ifr_data = (void *)&flags };
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	assert_int_equal(ioctl(fd, SIOCETHTOOL, &request), 0);
+	close(fd);
+}
+
 static int set_up_native(void **state)
 {
 	int rc = set_up(state);
 	struct fixture *f = *state;
 
 	f->port.config.options.interface.driver = INTERFACE_DRIVER_XDP;
+	set_flags(0);
 	return rc;
 }
 
@@ -75,6 +91,9 @@ static void test_refused(void **state)
 	fixture_refused(f, EBUSY, "another XDP program");
 	f->files = files;
 	driver_xdp.close(other, 1);
+	set_flags(ETH_FLAG_RXVLAN);
+	fixture_refused(f, EINVAL, "`ethtool -K weft0 rxvlan off` ends that");
+	set_flags(0);
 	link_set("weft0", 1, 9000);
 	fixture_refused(f, EMSGSIZE, "its MTU of 9000 is more than XDP takes here (3822)");
 	link_set("weft0", 1, 3000);
@@ -360,7 +379,11 @@ static void test_follows_the_interface(void **state)
 	while (!f->port.fault || strcmp(f->port.fault, "interface gone") != 0)
 		assert_int_equal(event_base_loop(f->loop, EVLOOP_ONCE), 0);
 	assert_false(atomic_load(&f->port.send_queues[0].running));
+	/* Another one, which is not yet as it has to be. */
 	veth_add("weft0", "peer0");
+	while (!strstr(f->port.fault, "rxvlan off"))
+		assert_int_equal(event_base_loop(f->loop, EVLOOP_ONCE), 0);
+	set_flags(0);
 	run_until_link(f, true);
 	peer = open_peer("peer0", ETHERTYPE_TEST);
 	peer_send(peer, &none, bytes, 80);
@@ -368,6 +391,26 @@ static void test_follows_the_interface(void **state)
 	assert_int_equal(fixture_send(f, &frame), 1);
 	close(peer);
 	fixture_close(f);
+}
+
+/* 0, or -errno when this kernel will not have it, or not of us. */
+static int try_xdp(void)
+{
+	struct netlink_link link;
+	struct error error;
+	void *queues[1];
+	int rc;
+
+	veth_add("weft0", "peer0");
+	set_flags(0);
+	assert_int_equal(netlink_get_link("weft0", &link, &error), 0);
+	rc = driver_xdp.open(&link, queues, 1, &error);
+	if (rc == 0)
+		driver_xdp.close(queues, 1);
+	else
+		printf("skipped: %s\n", error.text);
+	link_delete("weft0");
+	return rc;
 }
 
 #define NATIVE(name)                                                                               \
@@ -395,5 +438,8 @@ int main(void)
 		printf("skipped: no network namespace (%s)\n", strerror(-rc));
 		return 77; /* meson: skipped */
 	}
+	rc = try_xdp();
+	if (rc == -EPERM || rc == -EACCES || rc == -EAFNOSUPPORT || rc == -ENOBUFS)
+		return 77;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
