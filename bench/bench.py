@@ -42,6 +42,7 @@ def parse_arguments():
                         help="where the guests and the switch's worker run (0,1)")
     parser.add_argument("--priority", type=int, default=0, metavar="NICE",
                         help="nice value of all that is measured; below 0 needs root")
+    parser.add_argument("--vpp", metavar="PROGRAM", help="VPP, which is not looked for")
     parser.add_argument("--docs", metavar="DIRECTORY",
                         help="write performance.md and its plots there")
     parser.add_argument("--output", metavar="DIRECTORY",
@@ -79,7 +80,7 @@ def groups(case, contender):
     for point in case.points:
         if point.only is None or contender.name in point.only:
             if point.poll == "busy" or contender.name == "weft":
-                found.setdefault((point.idle, point.poll), []).append(point)
+                found.setdefault((point.idle, point.poll, point.workers), []).append(point)
     return found
 
 
@@ -111,7 +112,7 @@ class Bench:
         print(f"{case.name:8} {point.label:18} {contender.name:8} {text}{note}", flush=True)
 
     def run_group(self, case, contender, setup, points, number):
-        idle, poll = setup
+        idle, poll, workers = setup
         directory = tempfile.mkdtemp(prefix="weft-bench-")
         try:
             if case.figure == "startup_ms":
@@ -125,7 +126,7 @@ class Bench:
                     result["dropped"] = measure.judge(result)
                     self.keep(case, contender, point, number, result)
                 return
-            contender.start(directory, idle, poll)
+            contender.start(directory, idle, poll, workers)
             for point in points:
                 result = measure.measure(self.context, contender, point, self.timing)
                 self.keep(case, contender, point, number, result)
@@ -175,6 +176,7 @@ def measure_all(arguments):
     hugepages = contenders.Hugepages()
     context = measure.Context(os.path.abspath(arguments.build), guests, switch, hugepages,
                               arguments.priority)
+    context.vpp = arguments.vpp
     bench = Bench(arguments, context)
     try:
         present, absent = find_contenders(

@@ -12,6 +12,8 @@ class Point:
     options: tuple
     idle: int = 0
     poll: str = "busy"
+    #: of weft; all but the first on the guests' core
+    workers: int = 1
     #: only these contenders; None: all of the case
     only: tuple = None
 
@@ -45,7 +47,7 @@ L2 = Case(
     "Frames from one guest to another on one forwarding core, split rings of 1024. Sizes are "
     "without FCS; *both* is the sum of both ways at once.",
     "mpps", "Mpps", size_points(SIZES) + size_points((64, 1518, "imix"), "--both"),
-    ("limit", "weft", "testpmd", "ovs"))
+    ("limit", "weft", "testpmd", "ovs", "vpp"))
 
 FLOWS = Case(
     "flows", "Many flows",
@@ -103,8 +105,8 @@ GSO = Case(
 
 TCP = Case(
     "tcp", "TCP between two namespaces",
-    "One connection of iperf3 over two taps, frames of up to 64 KiB with checksum offload, and over "
-    "two veth pairs with the kernel's bridge. Sender on one core; receiver and weft's worker, with "
+    "One connection of iperf3 over two taps, frames of up to 64 KiB with checksum offload, and "
+    "over two veth pairs with the kernel's bridge. Sender on one core; receiver and weft's worker, with "
     "adaptive polling, share the other.",
     "gbps", "Gbit/s",
     (Point("1 connection", ()), Point("4 connections", ("-P", "4"))),
@@ -121,6 +123,16 @@ PACKED = Case(
           for size in (64, 512, "imix") for name, options in FORMATS),
     ("weft", "testpmd"))
 
+WORKERS = Case(
+    "workers", "What sharing costs",
+    "64-byte frames one way, adaptive polling, carried by one worker: alone, and beside a second "
+    "one that polls the receiver's sending queue and sleeps. With several workers each batch takes the "
+    "lock of the queue it goes to.",
+    "mpps", "Mpps",
+    (Point("1 worker", ("--size", "64"), poll="adaptive"),
+     Point("2 workers, one asleep", ("--size", "64"), poll="adaptive", workers=2)),
+    ("weft",))
+
 ALL = {case.name: case for case in (L2, PORTS, MACS, FLOWS, LATENCY, STARTUP, GSO, TCP,
-                                 PACKED)}
+                                 PACKED, WORKERS)}
 DEFAULT = ("l2",)

@@ -4,6 +4,7 @@ A contender is started with a number of idle ports beside the two busy ones, lis
 its directory, and is stopped by the process ids we got for it. Peers are found on the machine; one
 that is not there says why. Each has one forwarding thread on the core it is given."""
 
+import json
 import os
 import shutil
 import signal
@@ -72,9 +73,13 @@ class Contender:
         """None when it can run here, else why not."""
         raise NotImplementedError
 
-    def start(self, directory, idle=0, poll="busy"):
+    def start(self, directory, idle=0, poll="busy", workers=1):
         """Starts it with ports a, b, idle0, ... in `directory`, and waits for the sockets."""
         raise NotImplementedError
+
+    def stages(self):
+        """Cycles by stage since the start, where the contender counts them, and their frames."""
+        return {}
 
     def sockets(self):
         return [os.path.join(self.directory, name) for name in ("a", "b")]
@@ -132,7 +137,7 @@ class Limit(Contender):
     def missing(self):
         return None
 
-    def start(self, directory, idle=0, poll="busy"):
+    def start(self, directory, idle=0, poll="busy", workers=1):
         self.directory = directory
         process = self.spawn([self.context.program("bench-limit"), *self.sockets(),
                               str(self.context.switch_core)], self.name)
@@ -148,14 +153,16 @@ class Weft(Contender):
         path = self.context.weftd
         return None if os.path.exists(path) else f"{path} was not built"
 
-    def start(self, directory, idle=0, poll="busy"):
+    def start(self, directory, idle=0, poll="busy", workers=1):
         self.directory = directory
         names = ["a", "b"] + [f"idle{i}" for i in range(idle)]
+        cores = ", ".join([str(self.context.switch_core)]
+                          + [str(self.context.guest_core)] * (workers - 1))
         lines = ["networks:", "  lab: { mode: isolated, macs: { limit: 131072, quota: 65536 } }",
                  "ports:"]
         lines += [f"  {name}: {{ network: lab, vhost-user: {directory}/{name} }}"
                   for name in names]
-        lines += [f"workers: {{ cpus: [{self.context.switch_core}], poll: {poll} }}",
+        lines += [f"workers: {{ cpus: [{cores}], poll: {poll} }}",
                   f"api: {{ socket: {directory}/api }}"]
         path = os.path.join(directory, "weft.yaml")
         with open(path, "w") as file:
@@ -163,6 +170,13 @@ class Weft(Contender):
         env = dict(os.environ, XDG_RUNTIME_DIR=directory)
         process = self.spawn([self.context.weftd, "-c", path], self.name, env=env)
         self.wait_for_sockets(process, [f"{directory}/{name}" for name in names])
+
+
+    def stages(self):
+        socket = os.path.join(self.directory, "api")
+        shown = subprocess.run([os.path.join(self.context.build, "weft"), "--socket", socket,
+                                "show", "workers", "--json"], capture_output=True, text=True)
+        return json.loads(shown.stdout)[0]["cycles"] if shown.returncode == 0 else {}
 
 
 class Testpmd(Contender):
@@ -177,7 +191,7 @@ class Testpmd(Contender):
     def missing(self):
         return None if self.program() else "dpdk-testpmd is not installed (package dpdk-dev)"
 
-    def start(self, directory, idle=0, poll="busy"):
+    def start(self, directory, idle=0, poll="busy", workers=1):
         self.directory = directory
         memory = ["--in-memory"] if self.context.hugepages.reserve(640) else \
             ["--no-huge", "-m", "1024"]
@@ -208,7 +222,7 @@ class OpenVswitch(Contender):
             return "OVS-DPDK needs 640 hugepages, and root or somebody else to reserve them"
         return None
 
-    def start(self, directory, idle=0, poll="busy"):
+    def start(self, directory, idle=0, poll="busy", workers=1):
         self.directory = directory
         self.context.hugepages.reserve(640)
         env = dict(os.environ, OVS_RUNDIR=directory, OVS_LOGDIR=directory, OVS_DBDIR=directory)
@@ -238,4 +252,39 @@ class OpenVswitch(Contender):
         self.wait_for_sockets(process, self.sockets())
 
 
-ALL = [Limit, Weft, Testpmd, OpenVswitch]
+class Vpp(Contender):
+    name = "vpp"
+    title = "VPP L2 bridge"
+    setup = "a bridge domain with learning, one worker; only where --vpp names the program"
+    cases = {"l2", "flows", "macs", "latency"}
+
+    def missing(self):
+        if not self.context.vpp:
+            return "no --vpp PROGRAM"
+        if not os.access(self.context.vpp, os.X_OK):
+            return f"{self.context.vpp} cannot be run"
+        if not self.context.hugepages.reserve(640):
+            return "VPP needs hugepages, and root or somebody else to reserve them"
+        return None
+
+    def start(self, directory, idle=0, poll="busy", workers=1):
+        self.directory = directory
+        self.context.hugepages.reserve(640)
+        commands = os.path.join(directory, "commands")
+        with open(commands, "w") as file:
+            for number, socket in enumerate(self.sockets()):
+                interface = f"VirtualEthernet0/0/{number}"
+                file.write(f"create vhost-user socket {socket} server\n"
+                           f"set interface state {interface} up\n"
+                           f"set interface l2 bridge {interface} 1\n")
+        process = self.spawn(
+            [self.context.vpp, "unix", "{", "nodaemon", "startup-config", commands,
+             "cli-listen", f"{directory}/cli", "runtime-dir", directory, "}",
+             "api-segment", "{", "prefix", f"weft-bench-{os.getpid()}", "}",
+             "cpu", "{", "main-core", str(self.context.guest_core), "corelist-workers",
+             str(self.context.switch_core), "}",
+             "plugins", "{", "plugin", "dpdk_plugin.so", "{", "disable", "}", "}"], self.name)
+        self.wait_for_sockets(process, self.sockets())
+
+
+ALL = [Limit, Weft, Testpmd, OpenVswitch, Vpp]

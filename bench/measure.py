@@ -23,6 +23,7 @@ class Context:
         self.hugepages = hugepages
         self.priority = priority
         self.weftd = os.path.join(build, "weftd")
+        self.vpp = None
 
     def program(self, name):
         return os.path.join(self.build, "bench", name)
@@ -128,16 +129,22 @@ def judge(result):
 def measure(context, contender, point, timing):
     """Runs the generator once. A dict: its result, and what was seen around it."""
     distance_before = context.distance()
+    stages = contender.stages()
     before = thread_waits(contender.main_pid())
     started = time.monotonic()
     process = spawn(context, generator_command(context, contender, point, timing))
     result = finish(process)
     seconds = time.monotonic() - started
     after = thread_waits(contender.main_pid())
+    stages_after = contender.stages()
     ran, waited = busiest(before, after, seconds)
     result.update(distance_before=distance_before, distance_after=context.distance(),
                   switch_ran=ran, switch_waited=waited,
                   resident_kib=resident_kib(contender.main_pid()))
+    frames = stages_after.get("frames", 0) - stages.get("frames", 0)
+    if frames > 0:
+        result["stages"] = {name: (stages_after[name] - stages[name]) / frames
+                            for name in stages if name != "frames"}
     result["generator_waited"] = max(0.0, 1 - result.get("generator", {}).get("on_core", 1))
     result["dropped"] = judge(result)
     return result

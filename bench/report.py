@@ -218,6 +218,31 @@ def markdown_table(header, rows):
     return lines + ["| " + " | ".join(row) + " |" for row in rows]
 
 
+def scaling(results):
+    """What is known of several workers, in words, from the cycles of one."""
+    summaries = summarise(cases.L2, results)
+    ours = summaries.get(("64", "weft"))
+    total = ours and ours.middle("cycles_per_frame")
+    transmit = ours and ours.middle("stages", "transmit")
+    if not total or not transmit:
+        return []
+    return ["", "## More workers", "",
+            "Worked out, not measured: the guests take one of the cores here. A worker has its own "
+            "rings to poll, burst, batches and counters; the MAC table is read without a lock, and "
+            "written only when an address is new, has moved, or was last seen a second ago. What "
+            "workers share is the queue they send to, which one of them has at a time, for a batch "
+            "of up to 64 frames; without contention the lock costs one exchange a batch, which is "
+            "lost in the spread of the case *workers*.", "",
+            f"A 64-byte frame costs {total:.0f} cycles here, {transmit:.0f} of them with the "
+            "receiver's queue in hand. So n workers that send to different queues carry n times as "
+            "much, until memory or the way between the cores is full; and however many send to one "
+            f"queue, that queue takes {total / transmit:.1f} times what one worker brings. A guest "
+            "with several queues has its flows spread over them, and its own queues polled by "
+            "several workers. Queues move from worker to worker by load, one a second at most; a "
+            "move costs that queue three grace periods, well under a millisecond, in which its "
+            "frames wait."]
+
+
 def write_document(results, directory):
     plots = write_plots(results, directory)
     names = sorted({record["contender"] for record in results["records"]},
@@ -241,5 +266,6 @@ def write_document(results, directory):
         lines += markdown_table(*table(case, results))
         if case.name in plots:
             lines += ["", f"![{case.title}]({case.name}.svg)"]
+    lines += scaling(results)
     with open(os.path.join(directory, "performance.md"), "w") as file:
         file.write("\n".join(lines) + "\n")

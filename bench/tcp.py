@@ -2,9 +2,9 @@
 kernel's bridge with a veth pair to each.
 
 Everything is made for the run and removed after it: namespaces with names of our own, in which all
-interfaces live, and iperf3 in both. Nothing leaves them. Client, server and the switch share the two
-cores as they do elsewhere: iperf3's sender on the guests' core, receiver and switch on the other,
-where the kernel's bridge, which works in the sender's context, needs no core of its own."""
+interfaces live, and iperf3 in both. Nothing leaves them. iperf3's sender runs on the guests' core,
+its receiver shares the other with the switch; the kernel's bridge, which works in the sender's
+context, needs no core of its own."""
 
 import json
 import os

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-static const char *const stages[] = { "receive", "bridge", "transmit", "done", NULL };
+static const char *const stages[] = { "receive", "bridge", "gateway", "transmit", "done", NULL };
 
 static json_int_t number_at(const json_t *object, const char *key)
 {

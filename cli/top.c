@@ -24,6 +24,7 @@ static const struct table_column worker_columns[] = {
 	{ "FRAMES/BURST", "frames_per_burst", TABLE_ROUNDED },
 	{ "RECEIVE", "cycles_per_frame.receive", TABLE_ROUNDED },
 	{ "BRIDGE", "cycles_per_frame.bridge", TABLE_ROUNDED },
+	{ "GATEWAY", "cycles_per_frame.gateway", TABLE_ROUNDED },
 	{ "TRANSMIT", "cycles_per_frame.transmit", TABLE_ROUNDED },
 	{ "DONE", "cycles_per_frame.done", TABLE_ROUNDED },
 	{ "SLEEPS/s", "sleeps_per_second", TABLE_SCALED },

@@ -122,7 +122,7 @@ static enum guard_verdict check_icmp6(const struct guard *guard, const struct cl
 	 * that made itself an address without probing it may be the answer to another's question.
 	 */
 	if (type == ND_NEIGHBOR_ADVERT && !guard_has(guard, &target) &&
-	    !ip_is_link_local(&target) && !ip_equal(&target, &claim->source))
+	    !ip_equal(&target, &claim->source))
 		return drop(DROP_SPOOFED_ADDRESS, reason);
 	return GUARD_PASS;
 }
@@ -162,8 +162,6 @@ static enum guard_verdict check_ipv6(const struct guard *guard, const struct cla
 						    : drop(DROP_SPOOFED_ADDRESS, reason);
 	if (is_gateway(guard, &claim->source))
 		return drop(DROP_SPOOFED_SERVER, reason);
-	if (ip_is_link_local(&claim->source))
-		return GUARD_PASS;
 	for (unsigned i = 0; i < guard->prefix_count; i++) {
 		if (ip_prefix_contains(&guard->prefixes[i], &claim->source))
 			return GUARD_ASK;

@@ -1,6 +1,7 @@
 /* Reads a network, and the uplink that may come with it, from its YAML mapping (config.h). Control
  * thread, weftd --check, fuzzer. */
 #include "vswitch/config_gateway.h"
+#include "vswitch/gateway.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -191,6 +192,15 @@ int config_read_network(const char *file, const struct config_node *node, const 
 	if (draft.gateway == NULL)
 		return error_set(error, ENOMEM, "out of memory");
 	rc = read_draft(file, node, &draft, error);
+	/* The longer of a leg's names; an uplink's is longer still, and was checked. */
+	if (rc == 0 && draft.network.gateway != NULL &&
+	    strlen(name) > CONFIG_NAME_MAX - strlen(GATEWAY_INNER_SUFFIX)) {
+		network_config_clear(&draft.network);
+		rc = config_error(file, node, error,
+				  "the name '%s' is too long for a network with a gateway; "
+				  "allowed: at most %zu characters",
+				  name, CONFIG_NAME_MAX - strlen(GATEWAY_INNER_SUFFIX));
+	}
 	gateway_config_unref(draft.gateway); /* where it has not become the network's */
 	if (rc < 0)
 		return rc;

@@ -1,6 +1,7 @@
 /* Reads a port from its YAML mapping: finds its type by its key, and reads the keys that all ports
  * have beside those of the type (config.h, port.h). Control thread, weftd --check, fuzzer. */
 #include "vswitch/config_internal.h"
+#include "vswitch/gateway.h"
 #include "vswitch/port.h"
 
 #include <stdio.h>
@@ -227,7 +228,8 @@ static int read_port(const char *file, const struct config_node *node,
 int config_read_port(const char *file, const struct config_node *node, const char *name,
 		     struct port_config *port, struct error *error)
 {
-	static const char suffix[] = CONFIG_UPLINK_SUFFIX;
+	static const char *const suffixes[] = { CONFIG_UPLINK_SUFFIX, GATEWAY_INNER_SUFFIX,
+						GATEWAY_OUTER_SUFFIX };
 	size_t length = strlen(name);
 	int rc;
 
@@ -235,10 +237,15 @@ int config_read_port(const char *file, const struct config_node *node, const cha
 	rc = config_read_name(file, node, name, error);
 	if (rc < 0)
 		return rc;
-	if (length >= sizeof(suffix) && strcmp(name + length - (sizeof(suffix) - 1), suffix) == 0)
-		return config_error(file, node, error,
-				    "names that end in '%s' belong to networks; allowed: any other",
-				    suffix);
+	for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
+		size_t end = strlen(suffixes[i]);
+
+		if (length > end && strcmp(name + length - end, suffixes[i]) == 0)
+			return config_error(
+			    file, node, error,
+			    "names that end in '%s' belong to networks; allowed: any other",
+			    suffixes[i]);
+	}
 	memcpy(port->name, name, length);
 	port->line = node->line;
 	return read_port(file, node, config_guest_port_keys, config_port_keys, port, error);

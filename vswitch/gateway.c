@@ -1,5 +1,5 @@
-/* The life of gateways (gateway.h): made, changed and ended in step with the configuration, and
- * woken by time and by their ports. Control thread. */
+/* The life of gateways (gateway.h): made and ended, woken by time and by their ports, seen by
+ * workers. Control thread. */
 #include "vswitch/gateway_internal.h"
 
 #include "base/log.h"
@@ -18,34 +18,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <time.h>
 
 #define LEASES_MAX 65536u
-
-static uint64_t read_clock(clockid_t clock, uint64_t per_second)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return (uint64_t)now.tv_sec * per_second +
-	       (uint64_t)now.tv_nsec / (1000000000u / per_second);
-}
-
-uint64_t gateway_now(void)
-{
-	return read_clock(CLOCK_BOOTTIME, 1000);
-}
-
-uint32_t gateway_boottime(void)
-{
-	return (uint32_t)read_clock(CLOCK_BOOTTIME, 1);
-}
-
-uint64_t gateway_wall(void)
-{
-	return read_clock(CLOCK_REALTIME, 1);
-}
 
 /* The leg's output. */
 static void leg_send(void *context, const uint8_t *frame, size_t length)
@@ -93,8 +67,10 @@ void gateway_finish(struct gateway *gateway)
 {
 	uint64_t now = gateway_now(), next = gateway_services_tick(gateway, now);
 
-	if (gateway->outside_changed)
+	if (gateway->outside_changed) {
 		take_up_outside(gateway);
+		next = gateway_services_tick(gateway, now);
+	}
 	gateway_guard_finish(gateway);
 	for (unsigned i = 0; i < GATEWAY_SIDES; i++) {
 		if (gateway->legs[i].unsent && gateway->legs[i].port != NULL)
@@ -119,31 +95,6 @@ static void lease_bound(void *context, const struct lease *lease)
 	gateway_guard_lease(context, lease->mac);
 }
 
-/* The same name in another place must lead to the same file, whatever stands in it: names are
- * letters, digits, '-', '_' and '.', the first no dot. */
-static void session_path(const struct gateway *gateway, char *path, size_t size)
-{
-	snprintf(path, size, "%s/%s.sessions", gateway->vswitch->state_directory, gateway->network);
-}
-
-static int start_nat(struct gateway *gateway, struct error *error)
-{
-	const struct nat_config *config = &gateway->config->nat;
-	char path[CONFIG_PATH_MAX];
-	int result;
-
-	if (gateway->vswitch->state_directory == NULL)
-		return nat_create(config, NULL, gateway_boottime(), &gateway->nat, error);
-	mkdir(gateway->vswitch->state_directory, 0700);
-	session_path(gateway, path, sizeof(path));
-	result = nat_create(config, path, gateway_boottime(), &gateway->nat, error);
-	if (result != -EBUSY)
-		return result;
-	log_warning("network %s: %s; sessions will not outlive weftd", gateway->network,
-		    error->text);
-	return nat_create(config, NULL, gateway_boottime(), &gateway->nat, error);
-}
-
 static void init_leg(struct gateway *gateway, enum gateway_side side)
 {
 	struct gateway_leg *leg = &gateway->legs[side];
@@ -153,8 +104,7 @@ static void init_leg(struct gateway *gateway, enum gateway_side side)
 	leg->route.output = (struct route_output){ leg_send, leg };
 }
 
-static int gateway_create(struct vswitch *vswitch, const struct network *network,
-			  struct gateway **out)
+int gateway_create(struct vswitch *vswitch, const struct network *network, struct gateway **out)
 {
 	struct gateway *gateway = calloc(1, sizeof(*gateway));
 	struct neighbour_events neighbours = { .unreachable = gateway_neighbour_unreachable,
@@ -237,96 +187,6 @@ bool gateway_view(const struct gateway *gateway, const struct port *port, struct
 	return true;
 }
 
-static struct port *find_part(const struct gateway *gateway, const char *suffix)
-{
-	char name[2 * CONFIG_NAME_MAX];
-
-	snprintf(name, sizeof(name), "%s%s", gateway->network, suffix);
-	return vswitch_find_port(gateway->vswitch, name);
-}
-
-static void take_ports(struct gateway *gateway)
-{
-	const struct mode_row *mode = &config_modes[gateway->mode];
-
-	gateway->legs[GATEWAY_INNER].port = find_part(gateway, GATEWAY_INNER_SUFFIX);
-	gateway->legs[GATEWAY_OUTER].port = find_part(gateway, GATEWAY_OUTER_SUFFIX);
-	gateway->uplink = mode->uplink_in_segment ? NULL : find_part(gateway, CONFIG_UPLINK_SUFFIX);
-}
-
-/* What follows from the configuration for the legs. The MAC outside is that inside but for a bit,
- * unless one is given. */
-static void set_legs(struct gateway *gateway)
-{
-	const struct gateway_config *config = gateway->config;
-	struct route_leg *inner = &gateway->legs[GATEWAY_INNER].route;
-	struct route_leg *outer = &gateway->legs[GATEWAY_OUTER].route;
-
-	inner->mac = config->mac;
-	inner->mtu = config->mtu;
-	inner->address_count = config->address_count;
-	memcpy(inner->addresses, config->addresses, sizeof(inner->addresses));
-	outer->mac = gateway_outer_mac(gateway);
-}
-
-static int set_nat(struct gateway *gateway, struct error *error)
-{
-	if (!config_modes[gateway->mode].translates)
-		return 0; /* gateway_update() makes a new gateway for another mode */
-	if (gateway->nat == NULL)
-		return start_nat(gateway, error);
-	return nat_update(gateway->nat, &gateway->config->nat, error);
-}
-
-/* A key of the configuration that the services of the inner address do not depend on. */
-static bool is_beside_services(const char *key)
-{
-	static const char *const keys[] = { "antispoof", "forward", "mss-clamp", "nat",
-					    "peers",	 "routes",  "uplink" };
-
-	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
-		if (strcmp(keys[i], key) == 0)
-			return true;
-	}
-	return false;
-}
-
-static void note_difference(void *context, const char *key)
-{
-	bool *differ = context;
-
-	*differ |= !is_beside_services(key);
-}
-
-static bool services_differ(const struct gateway_config *a, const struct gateway_config *b)
-{
-	bool differ = false;
-
-	gateway_config_compare(a, b, note_difference, &differ);
-	return differ;
-}
-
-/* Takes over a configuration that differs; services follow in gateway_settle(). */
-static int set_config(struct gateway *gateway, const struct network_config *config,
-		      struct error *error)
-{
-	bool same_uplink =
-	    gateway->config != NULL && memcmp(&gateway->config->uplink, &config->gateway->uplink,
-					      sizeof(config->gateway->uplink)) == 0;
-
-	if (gateway->served != NULL && services_differ(gateway->served, config->gateway))
-		gateway_services_stop(gateway);
-	gateway_host_stop(gateway);
-	if (!same_uplink)
-		gateway_outer_stop(gateway);
-	gateway_config_unref(gateway->config);
-	gateway->config = gateway_config_ref(config->gateway);
-	gateway->mode = config->mode;
-	gateway->stale = true;
-	set_legs(gateway);
-	return set_nat(gateway, error);
-}
-
 void gateways_drop(struct vswitch *vswitch, struct network *network)
 {
 	struct gateway *gateway = network->gateway;
@@ -337,6 +197,18 @@ void gateways_drop(struct vswitch *vswitch, struct network *network)
 	gateway_state_save(gateway);
 	gateway_services_farewell(gateway);
 	gateway_host_stop(gateway);
+	gateway_outer_stop(gateway);
+	gateway_outer_unwatch(gateway);
+	/* Should it have to wait for its publication, nothing wakes it any more. */
+	event_del(gateway->timer);
+	event_del(gateway->later);
+	for (unsigned i = 0; i < GATEWAY_SIDES; i++) {
+		if (gateway->legs[i].port == NULL)
+			continue;
+		port_gateway_flush(gateway->legs[i].port);
+		port_gateway_deafen(gateway->legs[i].port);
+		gateway->legs[i].port = NULL;
+	}
 	gateway->next_gone = vswitch->gone_gateways;
 	vswitch->gone_gateways = gateway;
 }
@@ -355,112 +227,6 @@ void gateways_stop(struct vswitch *vswitch)
 	}
 }
 
-static int gateway_update(struct vswitch *vswitch, struct network *network, struct error *error)
-{
-	const struct network_config *config = &network->config;
-	struct gateway *gateway = network->gateway;
-
-	/* Another mode is another gateway, with nothing of the old one's. */
-	if (gateway != NULL && (config->gateway == NULL || gateway->mode != config->mode)) {
-		gateways_drop(vswitch, network);
-		gateway = NULL;
-	}
-	if (config->gateway == NULL)
-		return 0;
-	if (gateway == NULL && gateway_create(vswitch, network, &gateway) != 0)
-		return error_set(error, ENOMEM, "network '%s': out of memory", config->name);
-	network->gateway = gateway;
-	if (!gateway_config_equal(gateway->config, config->gateway)) {
-		int result = set_config(gateway, config, error);
-
-		if (result != 0)
-			return result;
-	}
-	take_ports(gateway);
-	if (gateway->legs[GATEWAY_INNER].port != NULL)
-		port_gateway_set_mtu(gateway->legs[GATEWAY_INNER].port, config->gateway->mtu);
-	gateway->outside_changed |= gateway_outer_collect(gateway) || gateway->stale;
-	if (gateway_guard_update(gateway) != 0)
-		return error_set(error, ENOMEM, "network '%s': out of memory", config->name);
-	return gateway_host_start(gateway, error);
-}
-
-int gateways_update(struct vswitch *vswitch, const char *file, struct error *error)
-{
-	int result = 0;
-
-	for (uint16_t i = 0; i < vswitch->network_limit && result == 0; i++) {
-		struct network *network = vswitch->networks[i];
-
-		if (network == NULL)
-			continue;
-		result = gateway_update(vswitch, network, error);
-		if (result != 0 && file != NULL)
-			error_prefix(error, "%s:%u: ", file, network->config.line);
-	}
-	/* Each may lead into the others. */
-	for (uint16_t i = 0; i < vswitch->network_limit && result == 0; i++) {
-		struct network *network = vswitch->networks[i];
-
-		if (network == NULL || network->gateway == NULL)
-			continue;
-		if (network->gateway->outside_changed)
-			gateway_outer_apply(network->gateway);
-		network->gateway->outside_changed = false;
-		if (gateway_build_routes(network->gateway) != 0)
-			result = error_set(error, ENOMEM, "network '%s': out of memory",
-					   network->config.name);
-	}
-	return result;
-}
-
-static void settle(struct gateway *gateway)
-{
-	struct gateway_leg *inner = &gateway->legs[GATEWAY_INNER];
-
-	fib_destroy(gateway->old_fib);
-	gateway->old_fib = NULL;
-	if (gateway->nat != NULL)
-		nat_settle(gateway->nat);
-	for (unsigned i = 0; i < GATEWAY_SIDES; i++) {
-		struct gateway_leg *leg = &gateway->legs[i];
-
-		if (leg->port == NULL || leg->listening)
-			continue;
-		if (port_gateway_listen(leg->port, gateway_leg_ready, leg) != 0)
-			log_error("network %s: out of memory, its gateway is deaf",
-				  gateway->network);
-		leg->listening = true;
-	}
-	if (!gateway->stale)
-		return;
-	gateway->stale = false;
-	if (inner->port != NULL)
-		neighbour_set_leg(gateway->neighbours, &inner->route, gateway_now());
-	if (!gateway->loaded)
-		gateway_state_load(gateway);
-	gateway->loaded = true;
-	if (gateway->served == NULL)
-		gateway_services_start(gateway);
-	if (gateway_outer_start(gateway) != 0)
-		log_error("network %s: out of memory, no address outside", gateway->network);
-	gateway_finish_later(gateway);
-}
-
-void gateways_settle(struct vswitch *vswitch)
-{
-	while (vswitch->gone_gateways != NULL) {
-		struct gateway *gateway = vswitch->gone_gateways;
-
-		vswitch->gone_gateways = gateway->next_gone;
-		gateway_destroy(gateway);
-	}
-	for (uint16_t i = 0; i < vswitch->network_limit; i++) {
-		if (vswitch->networks[i] != NULL && vswitch->networks[i]->gateway != NULL)
-			settle(vswitch->networks[i]->gateway);
-	}
-}
-
 static struct gateway *gateway_of(const struct vswitch *vswitch, const struct port *port)
 {
 	struct network *network = vswitch_find_network(vswitch, port->config.network);
@@ -473,6 +239,12 @@ void gateways_forget_port(struct vswitch *vswitch, struct port *port)
 	struct gateway *gateway = gateway_of(vswitch, port);
 
 	gateway_guard_remove(vswitch, port);
+	/* Its frames may be in the legs of peers, too. */
+	for (uint16_t i = 0; i < vswitch->port_limit; i++) {
+		if (vswitch->ports[i] != NULL && gateway_is_leg(&vswitch->ports[i]->config) &&
+		    vswitch->ports[i]->private != NULL)
+			port_gateway_orphan(vswitch->ports[i], port->index);
+	}
 	if (gateway == NULL)
 		return;
 	lease_forget_port(gateway->leases, port->index);
@@ -489,6 +261,8 @@ void gateways_forget_port(struct vswitch *vswitch, struct port *port)
 	}
 	if (gateway->uplink == port) {
 		gateway_host_stop(gateway);
+		gateway_outer_stop(gateway);
+		gateway_outer_unwatch(gateway);
 		gateway->uplink = NULL;
 		gateway->stale = true;
 	}
@@ -509,20 +283,5 @@ void gateways_link_changed(struct vswitch *vswitch, const struct port *port)
 		   !atomic_load_explicit(&port->link, memory_order_relaxed)) {
 		gateway_guard_leave(gateway, vswitch->ports[port->index]);
 		gateway_finish_later(gateway);
-	}
-}
-
-void gateways_housekeeping(struct vswitch *vswitch)
-{
-	uint32_t now = gateway_boottime();
-
-	for (uint16_t i = 0; i < vswitch->network_limit; i++) {
-		struct network *network = vswitch->networks[i];
-
-		if (network == NULL || network->gateway == NULL)
-			continue;
-		if (network->gateway->nat != NULL)
-			nat_tick(network->gateway->nat, now);
-		gateway_state_save(network->gateway);
 	}
 }

@@ -60,6 +60,9 @@ bool gateway_is_leg(const struct port_config *port);
  * to what was. `file` names the source in errors, NULL: none. 0 or -errno. */
 int gateways_update(struct vswitch *vswitch, const char *file, struct error *error);
 
+/* Whether there is something to publish since gateways_settle(). */
+bool gateways_unpublished(const struct vswitch *vswitch);
+
 /* After publication: what the update replaced is freed, services start. */
 void gateways_settle(struct vswitch *vswitch);
 

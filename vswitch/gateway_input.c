@@ -42,7 +42,7 @@ static struct port *arrival_port(const struct gateway *gateway, const struct gat
 /* The number by which leases are bounded: guests share what comes in by one port. */
 static uint16_t lease_port(const struct port *port)
 {
-	return port == NULL || port->config.uplink ? LEASE_PORT_NONE : port->index;
+	return port->config.uplink ? LEASE_PORT_NONE : port->index;
 }
 
 /* Into the segment of the leg as if from outside it, so that workers route it: from our own MAC to
@@ -222,18 +222,21 @@ static void input_frame(void *context, const struct gateway_note *note, const ui
 	struct gateway_leg *leg = context;
 	struct gateway *gateway = leg->gateway;
 	uint64_t now = gateway_now();
+	struct port *arrival = arrival_port(gateway, note);
 	struct packet packet;
-	struct port *arrival;
 
 	gateway->counters.taken++;
+	if (arrival == NULL) {
+		gateway->counters.ignored++;
+		return;
+	}
 	if (!packet_parse(frame, length, &packet)) {
 		gateway->counters.malformed++;
 		return;
 	}
 	switch ((enum gateway_punt)note->punt) {
 	case GATEWAY_PUNT_UNBOUND:
-		arrival = arrival_port(gateway, note);
-		if (arrival != NULL && gateway_guard_ask(gateway, arrival, &packet))
+		if (gateway_guard_ask(gateway, arrival, &packet))
 			input_local(leg, note, &packet, now);
 		return;
 	case GATEWAY_PUNT_LOCAL:

@@ -1,6 +1,7 @@
 /* Shared by the files of the gateway (gateway*.c) and nobody else. Control thread.
  *
- *   gateway.c           life cycle, in step with the configuration
+ *   gateway.c           life cycle
+ *   gateway_apply.c     in step with the configuration
  *   gateway_outer.c     the leg outside: its addresses, from whoever gives them
  *   gateway_route.c     the forwarding table
  *   gateway_services.c  DHCP, DHCPv6, advertisements, DNS, and their time
@@ -70,7 +71,8 @@ struct gateway {
 	enum config_mode mode;
 	struct gateway_config *config; /* a reference */
 	bool loaded;		       /* what the last weftd left has been taken over */
-	bool stale; /* services run by an older configuration, or do not run yet */
+	bool stale;	  /* services run by an older configuration, or do not run yet */
+	bool unpublished; /* something changed that workers have not seen yet */
 	struct gateway_leg legs[GATEWAY_SIDES];
 	struct port *uplink; /* NULL: none, or closed */
 
@@ -107,7 +109,7 @@ struct gateway {
 	struct gateway_counters counters;
 };
 
-/* Milliseconds and seconds of CLOCK_BOOTTIME, seconds since 1970. */
+/* gateway_services.c: milliseconds and seconds of CLOCK_BOOTTIME, seconds since 1970. */
 uint64_t gateway_now(void);
 uint32_t gateway_boottime(void);
 uint64_t gateway_wall(void);
@@ -119,14 +121,20 @@ void gateway_finish(struct gateway *gateway);
 /* Calls gateway_finish() from the event loop, soon: for callbacks in the midst of something. */
 void gateway_finish_later(struct gateway *gateway);
 
-/* gateway_route.c: builds gateway->fib anew; the old one waits in old_fib for a publication. 0 or
- * -ENOMEM (the old one stays). */
+/* A gateway for the network's, without configuration or ports. 0 or -ENOMEM. */
+int gateway_create(struct vswitch *vswitch, const struct network *network, struct gateway **out);
+
+/* gateway_route.c: builds gateway->fib anew where routes have changed; the old one waits in old_fib
+ * for a publication. 0 or -ENOMEM (the old one stays). */
 int gateway_build_routes(struct gateway *gateway);
 
 /* gateway_outer.c */
 struct mac gateway_outer_mac(const struct gateway *gateway);
 int gateway_outer_start(struct gateway *gateway);
 void gateway_outer_stop(struct gateway *gateway);
+/* Follows the MTU of an uplink that is an interface of the host, and ceases to. */
+void gateway_outer_watch(struct gateway *gateway);
+void gateway_outer_unwatch(struct gateway *gateway);
 /* The uplink's link has come back, perhaps to another network. */
 void gateway_outer_restart(struct gateway *gateway);
 /* Collects what the leg outside has now; true when that differs from gateway->outside. */
@@ -162,6 +170,9 @@ void gateway_neighbour_conflict(void *gateway, const struct route_leg *leg, cons
 /* gateway_guard.c: which guest has which address. A port is guarded from its first frame on, so
  * this comes before publication. 0 or -ENOMEM. */
 int gateway_guard_update(struct gateway *gateway);
+/* After publication: ports that are to be guarded no more are free; before, workers might still
+ * have taken them for members of the network they were in. */
+void gateway_guard_settle(struct vswitch *vswitch);
 /* An address was given to this MAC, or taken from it. */
 void gateway_guard_lease(struct gateway *gateway, struct mac mac);
 /* A frame whose source is new on its port; true when it is the guest's now. */

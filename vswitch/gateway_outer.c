@@ -11,6 +11,7 @@
 #include "route/neighbour.h"
 #include "route/slaac_client.h"
 #include "vswitch/port_gateway.h"
+#include "vswitch/port_interface.h"
 #include "vswitch/port_user.h"
 
 #include <errno.h>
@@ -18,6 +19,8 @@
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
+
+#define ETHERNET_MTU 1500
 
 static const char remembered_table[] = "uplink";
 
@@ -55,8 +58,14 @@ struct mac gateway_outer_mac(const struct gateway *gateway)
 
 static void add_address(struct gateway_outside *outside, const struct ip_prefix *address)
 {
-	if (outside->address_count < GATEWAY_ADDRESSES_MAX)
-		outside->addresses[outside->address_count++] = *address;
+	struct ip_prefix *to = &outside->addresses[outside->address_count];
+
+	if (outside->address_count >= GATEWAY_ADDRESSES_MAX)
+		return;
+	/* One by one: what lies between them would make a difference where there is none. */
+	to->ip = address->ip;
+	to->length = address->length;
+	outside->address_count++;
 }
 
 static void set_gateway(struct gateway_outside *outside, const struct ip *ip)
@@ -146,13 +155,45 @@ static void log_addresses(const struct gateway *gateway)
 		 outside->link ? "" : ", link down");
 }
 
+/* Configured, else the interface's own, else Ethernet's. Workers hold no packet beyond 65,535. */
+static uint16_t link_mtu(const struct gateway *gateway)
+{
+	uint32_t mtu = gateway->config->uplink.mtu;
+
+	if (mtu == 0 && gateway->uplink != NULL && gateway->uplink->type == &port_interface)
+		mtu = port_interface_mtu(gateway->uplink);
+	if (mtu == 0)
+		return ETHERNET_MTU;
+	return mtu < UINT16_MAX ? (uint16_t)mtu : UINT16_MAX;
+}
+
+static void link_changed(void *context)
+{
+	struct gateway *gateway = context;
+
+	gateway->outside_changed = true;
+	gateway_finish_later(gateway);
+}
+
+void gateway_outer_watch(struct gateway *gateway)
+{
+	if (gateway->uplink != NULL && gateway->uplink->type == &port_interface)
+		port_interface_listen(gateway->uplink, link_changed, gateway);
+}
+
+void gateway_outer_unwatch(struct gateway *gateway)
+{
+	if (gateway->uplink != NULL && gateway->uplink->type == &port_interface)
+		port_interface_listen(gateway->uplink, NULL, NULL);
+}
+
 bool gateway_outer_collect(struct gateway *gateway)
 {
 	const struct uplink_config *config = &gateway->config->uplink;
 	struct gateway_outside now;
 
 	memset(&now, 0, sizeof(now)); /* with its padding: it is compared as bytes */
-	now.mtu = config->mtu != 0 ? config->mtu : 1500;
+	now.mtu = link_mtu(gateway);
 	if (config->has_gateway4)
 		set_gateway(&now, &config->gateway4);
 	if (config->has_gateway6)
@@ -184,6 +225,7 @@ void gateway_outer_apply(struct gateway *gateway)
 
 	if (!gateway->config->uplink.present)
 		return;
+	gateway->unpublished = true;
 	leg->route.mtu = outside->mtu;
 	if (leg->port != NULL)
 		port_gateway_set_mtu(leg->port, outside->mtu);

@@ -26,10 +26,12 @@ static bool wants_leg(const struct network_config *network, enum gateway_side si
 static void make_leg(struct port_config *port, const struct network_config *network,
 		     enum gateway_side side)
 {
+	const char *suffix = side == GATEWAY_INNER ? GATEWAY_INNER_SUFFIX : GATEWAY_OUTER_SUFFIX;
+
 	memset(port, 0, sizeof(*port));
-	snprintf(port->name, sizeof(port->name), "%.*s%s",
-		 (int)(CONFIG_NAME_MAX - strlen(GATEWAY_OUTER_SUFFIX)), network->name,
-		 side == GATEWAY_INNER ? GATEWAY_INNER_SUFFIX : GATEWAY_OUTER_SUFFIX);
+	/* Checked when the configuration was read: it fits. */
+	snprintf(port->name, sizeof(port->name), "%.*s%s", (int)(CONFIG_NAME_MAX - strlen(suffix)),
+		 network->name, suffix);
 	memcpy(port->network, network->name, sizeof(port->network));
 	port->type = &port_gateway;
 	port->line = network->line;

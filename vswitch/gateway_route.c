@@ -175,12 +175,33 @@ static void table_fill(struct table *table, const struct gateway *gateway)
 	table_add_outside(table, gateway);
 }
 
+static bool same_route(const struct fib_route *a, const struct fib_route *b)
+{
+	return ip_prefix_equal(&a->prefix, &b->prefix) && a->next.action == b->next.action &&
+	       a->next.leg == b->next.leg && ip_equal(&a->next.via, &b->next.via);
+}
+
+static bool same_table(const struct gateway *gateway, const struct table *table)
+{
+	if (gateway->fib == NULL || gateway->route_count != table->count)
+		return false;
+	for (uint32_t i = 0; i < table->count; i++) {
+		if (!same_route(&gateway->routes[i], &table->routes[i]))
+			return false;
+	}
+	return true;
+}
+
 int gateway_build_routes(struct gateway *gateway)
 {
 	struct table table = { 0 };
 	struct fib *fib = NULL;
 
 	table_fill(&table, gateway);
+	if (!table.failed && same_table(gateway, &table)) {
+		free(table.routes);
+		return 0;
+	}
 	if (!table.failed)
 		fib = fib_create(table.routes, table.count);
 	if (fib == NULL) {
@@ -196,5 +217,6 @@ int gateway_build_routes(struct gateway *gateway)
 	else
 		fib_destroy(gateway->fib);
 	gateway->fib = fib;
+	gateway->unpublished = true;
 	return 0;
 }

@@ -26,10 +26,35 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #define ARP_LENGTH 28u
 /* Leases of guests behind one port: containers and nested guests have some, an attack has more. */
 #define PORT_LEASES 64u
+
+static uint64_t read_clock(clockid_t clock, uint64_t per_second)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return (uint64_t)now.tv_sec * per_second +
+	       (uint64_t)now.tv_nsec / (1000000000u / per_second);
+}
+
+uint64_t gateway_now(void)
+{
+	return read_clock(CLOCK_BOOTTIME, 1000);
+}
+
+uint32_t gateway_boottime(void)
+{
+	return (uint32_t)read_clock(CLOCK_BOOTTIME, 1);
+}
+
+uint64_t gateway_wall(void)
+{
+	return read_clock(CLOCK_REALTIME, 1);
+}
 
 static uint64_t random_seed(void)
 {
@@ -105,7 +130,7 @@ static void start_dhcp(struct gateway *gateway)
 	const struct gateway_config *config = gateway->served;
 	struct gateway_leg *leg = &gateway->legs[GATEWAY_INNER];
 
-	if (config->dhcp.enabled && gateway_config_has_ipv4(config)) {
+	if (gateway->dhcp == NULL && config->dhcp.enabled && gateway_config_has_ipv4(config)) {
 		struct dhcp_probe probing = { probe, gateway };
 		struct dhcp_leg facts = { .network = gateway->network,
 					  .mac = leg->route.mac,
@@ -120,7 +145,8 @@ static void start_dhcp(struct gateway *gateway)
 		gateway->dhcp = dhcp_server_create(&config->dhcp, &facts, gateway->leases,
 						   &leg->route.output, &probing);
 	}
-	if (config->dhcp6.mode != DHCP6_OFF && gateway_config_has_ipv6(config)) {
+	if (gateway->dhcp6 == NULL && config->dhcp6.mode != DHCP6_OFF &&
+	    gateway_config_has_ipv6(config)) {
 		struct dhcp6_settings settings = {
 			.config = &config->dhcp6,
 			.host_count = config->dhcp.host_count,
@@ -153,7 +179,8 @@ static void start_advertise(struct gateway *gateway)
 		.seed = random_seed(),
 	};
 
-	if (config->advertise.enabled && gateway_config_has_ipv6(config))
+	if (gateway->advertise == NULL && config->advertise.enabled &&
+	    gateway_config_has_ipv6(config))
 		gateway->advertise = advertise_create(&settings, &leg->route.output, gateway_now());
 }
 
@@ -168,7 +195,7 @@ static void start_dns(struct gateway *gateway)
 				       .directory = gateway->vswitch->state_directory };
 	int result;
 
-	if (!config->dns.enabled)
+	if (gateway->dns != NULL || !config->dns.enabled)
 		return;
 	gateway->dns = dns_server_create(&config->dns, gateway->vswitch->loop, &names, &options);
 	if (gateway->dns == NULL) {
@@ -182,6 +209,7 @@ static void start_dns(struct gateway *gateway)
 			    strerror(-result));
 }
 
+/* What runs already by this configuration, because only the uplink was exchanged, runs on. */
 void gateway_services_start(struct gateway *gateway)
 {
 	if (gateway->legs[GATEWAY_INNER].port == NULL)

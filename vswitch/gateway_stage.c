@@ -40,6 +40,20 @@ static void stage_punt(const struct stage *stage, struct frame *frame, enum gate
 	stage->batch->frames[stage->batch->count++] = frame;
 }
 
+/* The packet ends here, and control tells its sender why (ICMP). */
+static void stage_refuse(const struct stage *stage, struct frame *frame, enum gateway_punt punt)
+{
+	static const enum drop_reason reasons[] = {
+		[GATEWAY_PUNT_HOP_LIMIT] = DROP_IP_TTL,
+		[GATEWAY_PUNT_NO_ROUTE] = DROP_IP_NO_ROUTE,
+		[GATEWAY_PUNT_PROHIBITED] = DROP_IP_PROHIBITED,
+		[GATEWAY_PUNT_TOO_BIG] = DROP_IP_TOO_BIG,
+	};
+
+	stage_drop(stage, reasons[punt]);
+	stage_punt(stage, frame, punt);
+}
+
 /* Whether control has a use for a frame to a group. The rest is between guests. */
 static bool stage_wants(struct frame *frame)
 {
@@ -110,6 +124,10 @@ static void stage_send(const struct stage *stage, const struct leg_view *leg, st
 {
 	const struct port_view *view = &stage->context->snapshot->ports[leg->port];
 	const struct bridge *bridge = view->bridge;
+	/* Within its segment a frame stays its sender's: two isolated ports do not reach each other
+	 * through the gateway either. */
+	const struct bridge_member *from =
+	    stage->from->bridge == bridge ? stage->from->member : view->member;
 	const struct bridge_member *to;
 	uint16_t port;
 
@@ -117,7 +135,9 @@ static void stage_send(const struct stage *stage, const struct leg_view *leg, st
 	port = mac_table_lookup(bridge->macs, mac_to_u64(frame->head), VLAN_NONE);
 	to = port < bridge->port_limit ? bridge->by_port[port] : NULL;
 	if (to == NULL)
-		pipeline_flood(stage->context, stage->from, bridge, view->member, frame);
+		pipeline_flood(stage->context, stage->from, bridge, from, frame);
+	else if (from->isolated && to->isolated)
+		stage_drop(stage, DROP_ISOLATED);
 	else if (!vlan_allows(&to->vlan, VLAN_NONE))
 		stage_drop(stage, DROP_VLAN_EGRESS);
 	else
@@ -171,7 +191,7 @@ static bool stage_local(const struct stage *stage, struct frame *frame,
 	inner = stage->context->snapshot->ports[leg->inner_port].leg;
 	/* Before translation, so that an error shows the sender its own packet. */
 	if (stage->from->leg == NULL && forward_fits(&probe, inner->mtu) == FORWARD_TOO_BIG) {
-		stage_punt(stage, frame, GATEWAY_PUNT_TOO_BIG);
+		stage_refuse(stage, frame, GATEWAY_PUNT_TOO_BIG);
 		return false;
 	}
 	result = leg->side == GATEWAY_OUTER
@@ -199,12 +219,12 @@ static void stage_leave(const struct stage *stage, struct frame *frame, const st
 	struct ip hop;
 
 	if (out == NULL) {
-		stage_punt(stage, frame, GATEWAY_PUNT_NO_ROUTE);
+		stage_refuse(stage, frame, GATEWAY_PUNT_NO_ROUTE);
 		return;
 	}
 	if ((own ? forward_fits_own(frame, out->mtu) : forward_fits(frame, out->mtu)) ==
 	    FORWARD_TOO_BIG) {
-		stage_punt(stage, frame, GATEWAY_PUNT_TOO_BIG);
+		stage_refuse(stage, frame, GATEWAY_PUNT_TOO_BIG);
 		return;
 	}
 	if (leg->clamp_mss || out->clamp_mss)
@@ -218,6 +238,10 @@ static void stage_leave(const struct stage *stage, struct frame *frame, const st
 		if (nat_outbound(leg->nat, frame, stage->context->boottime, &reason) !=
 		    NAT_TRANSLATED) {
 			stage_drop(stage, reason);
+			/* It is as it was, so its sender can be told (RFC 5508, REQ-8). */
+			if (reason == DROP_NAT_SESSION_LIMIT || reason == DROP_NAT_GUEST_LIMIT ||
+			    reason == DROP_NAT_NO_PORT)
+				stage_punt(stage, frame, GATEWAY_PUNT_PROHIBITED);
 			return;
 		}
 	}
@@ -237,8 +261,10 @@ static void stage_route(const struct stage *stage, struct frame *frame, bool exp
 		return;
 	}
 	if (expired) {
-		stage_punt(stage, frame,
-			   next->action == FIB_LOCAL ? GATEWAY_PUNT_LOCAL : GATEWAY_PUNT_HOP_LIMIT);
+		if (next->action == FIB_LOCAL)
+			stage_punt(stage, frame, GATEWAY_PUNT_LOCAL);
+		else
+			stage_refuse(stage, frame, GATEWAY_PUNT_HOP_LIMIT);
 		return;
 	}
 	if (next->action == FIB_LOCAL) {
@@ -251,11 +277,11 @@ static void stage_route(const struct stage *stage, struct frame *frame, bool exp
 	}
 	switch ((enum fib_action)next->action) {
 	case FIB_NONE:
-		stage_punt(stage, frame, GATEWAY_PUNT_NO_ROUTE);
+		stage_refuse(stage, frame, GATEWAY_PUNT_NO_ROUTE);
 		return;
 	case FIB_LOCAL:
 	case FIB_UNREACHABLE:
-		stage_punt(stage, frame, GATEWAY_PUNT_PROHIBITED);
+		stage_refuse(stage, frame, GATEWAY_PUNT_PROHIBITED);
 		return;
 	case FIB_CONNECTED:
 	case FIB_VIA:

@@ -28,6 +28,8 @@ struct worker_context {
 	bool measuring;	      /* this burst */
 	uint32_t unmeasured;  /* bursts still to come before the next one measured */
 	uint64_t stage_start; /* TSC */
+	uint64_t burst_start;
+	uint32_t represents; /* bursts for which the measured one stands */
 	struct bridge_verdict verdicts[BURST_FRAMES];
 	/* By port index; control allocates (worker_reserve) before a snapshot with that port is
 	 * published. */
@@ -54,7 +56,7 @@ static inline void pipeline_measure(struct worker_context *context)
 {
 	context->measuring = context->unmeasured == 0;
 	if (context->measuring)
-		context->stage_start = clock_cycles();
+		context->burst_start = context->stage_start = clock_cycles();
 }
 
 static inline void pipeline_stage_end(struct worker_context *context, enum worker_stage stage)
@@ -68,16 +70,23 @@ static inline void pipeline_stage_end(struct worker_context *context, enum worke
 	context->stage_start = now;
 }
 
-static inline void pipeline_measured(struct worker_context *context, uint32_t frames)
+/* Returns how long this burst took, and about how long those before it that were not measured; 0
+ * when this one was not, either. */
+static inline uint64_t pipeline_measured(struct worker_context *context, uint32_t frames)
 {
+	uint64_t cycles;
+
 	if (!context->measuring) {
 		context->unmeasured--;
-		return;
+		return 0;
 	}
+	cycles = (context->stage_start - context->burst_start) * (context->represents + 1);
 	context->measuring = false;
 	counter_add(&context->worker->counters.measured_frames, frames);
 	/* Some middle bits of the time are random enough; the lowest stand still on some CPUs. */
 	context->unmeasured = PIPELINE_UNMEASURED_MIN + (context->stage_start >> 6 & 15);
+	context->represents = context->unmeasured;
+	return cycles;
 }
 
 /* Decides and transmits all frames of `burst`, which came from the port of `from`. When it returns

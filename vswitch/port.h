@@ -40,13 +40,17 @@ struct port_queue {
 	 * (port_queue_start/stop); worker: acquire. A queue that is not running is neither received
 	 * from nor sent to. */
 	_Atomic bool running;
-	uint16_t worker; /* receive: the worker that polls it; control writes at attach */
+	/* Receive: the worker that polls it. Control writes at attach, and moves the queue; a
+	 * worker reads it when an event came late. */
+	_Atomic uint16_t worker;
 	/* Receive side: control sets (relaxed, then worker->rescan with release) when the queue was
 	 * started; its worker swaps it to false and polls the queue. */
 	_Atomic bool attention;
 	/* Receive side, the worker's own. */
-	bool active;	       /* polled; else asleep on wake_fd */
-	uint64_t active_until; /* goes quiet at this time (TSC) if nothing comes */
+	bool active;		 /* polled; else asleep on wake_fd */
+	uint64_t active_until;	 /* goes quiet at this time (TSC) if nothing comes */
+	_Atomic uint64_t cycles; /* TSC it took, estimated; control reads */
+	uint64_t cycles_seen;	 /* control's: of these, at its last look */
 	/* Send side: taken around send() when there are several workers. */
 	_Atomic uint32_t lock;
 };

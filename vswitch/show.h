@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct gateway;
 struct network;
 struct vswitch;
 
@@ -49,6 +50,9 @@ json_t *show_leases(const struct vswitch *vswitch, const struct show_filter *fil
 
 /* Adds what a network's gateway is and does to the network's object. */
 void show_gateway(const struct network *network, json_t *object);
+
+/* All that its parts count: an object of objects. */
+json_t *show_gateway_counters(const struct gateway *gateway);
 
 /* Every reason there is, counted or not. */
 json_t *show_drop_reasons(const struct vswitch *vswitch);

@@ -1,6 +1,7 @@
 /* Which rows of a list somebody wants to see (show.h). Control thread. */
 #include "vswitch/show.h"
 
+#include "route/guard.h"
 #include "route/lease.h"
 #include "route/neighbour.h"
 #include "vswitch/gateway_internal.h"
@@ -84,6 +85,16 @@ static void add_behind(void *context, const struct mac_table_entry *entry)
 		add_mac(behind->filter, entry->mac);
 }
 
+/* What it may send from: one that floods may never have told anybody its address. */
+static void add_guarded(struct show_filter *filter, const struct port *port)
+{
+	/* relaxed: only control writes it. */
+	const struct guard *guard = atomic_load_explicit(&port->guard, memory_order_relaxed);
+
+	for (unsigned i = 0; guard != NULL && i < guard->count; i++)
+		add_ip(filter, &guard->ips[i]);
+}
+
 int show_filter_guest(const struct vswitch *vswitch, struct show_filter *filter, const char *text,
 		      struct error *error)
 {
@@ -116,6 +127,7 @@ int show_filter_guest(const struct vswitch *vswitch, struct show_filter *filter,
 	if (network != NULL)
 		mac_table_visit(network->macs, add_behind, &behind);
 	add_addresses(vswitch, filter);
+	add_guarded(filter, port);
 	return 0;
 }
 

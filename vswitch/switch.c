@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "vhost-user/guest_memory.h"
+#include "vswitch/balance.h"
 #include "vswitch/gateway.h"
 #include "vswitch/mac_state.h"
 #include "vswitch/worker.h"
@@ -25,6 +26,8 @@
 #define SAVE_SECONDS	     5u	   /* between writings of MAC tables */
 #define OUTER_MACS	     1024u /* on the link of an uplink that is no member of the segment */
 
+#define RETIRED_MAX 1024u /* pieces of memory that wait for a grace period */
+
 struct retired {
 	struct retired *next;
 	void *memory;
@@ -40,6 +43,7 @@ static void free_retired(struct vswitch *vswitch)
 		free(retired->memory);
 		free(retired);
 	}
+	vswitch->retired_count = 0;
 }
 
 void vswitch_retire(struct vswitch *vswitch, void *memory)
@@ -57,6 +61,11 @@ void vswitch_retire(struct vswitch *vswitch, void *memory)
 	retired->memory = memory;
 	retired->next = vswitch->retired;
 	vswitch->retired = retired;
+	/* Guests decide how often their guards change. */
+	if (++vswitch->retired_count < RETIRED_MAX)
+		return;
+	rcu_wait(vswitch->rcu);
+	free_retired(vswitch);
 }
 
 int vswitch_publish(struct vswitch *vswitch)
@@ -111,6 +120,7 @@ static void housekeeping(evutil_socket_t fd, short what, void *argument)
 			port->type->check_faults(port);
 	}
 	gateways_housekeeping(vswitch);
+	vswitch_balance(vswitch);
 	if (now - vswitch->saved_at >= SAVE_SECONDS) {
 		vswitch->saved_at = now;
 		mac_state_save(vswitch);

@@ -42,6 +42,7 @@ struct vswitch {
 	struct worker **workers;
 	uint32_t worker_count;
 	uint32_t worker_queues[CONFIG_WORKERS_MAX]; /* receive queues assigned to each */
+	uint64_t balanced_at;			    /* TSC; 0: never */
 	uint64_t generation;			    /* of the last snapshot */
 	uint64_t ports_opened;			    /* the last port's serial */
 	_Atomic(struct snapshot *)
@@ -53,7 +54,8 @@ struct vswitch {
 	bool restored;		       /* what the last weftd left has been taken over */
 	uint32_t saved_at;	       /* clock_seconds() of mac_state_save() */
 	struct gateway *gone_gateways; /* to be freed after the next publication */
-	struct retired *retired; /* to be freed after the next grace period (switch_retire()) */
+	struct retired *retired; /* to be freed after the next grace period (vswitch_retire()) */
+	uint32_t retired_count;
 };
 
 /* Starts workers; no networks or ports yet. */

@@ -307,6 +307,7 @@ static int move_to(struct vswitch *vswitch, const char *file, const struct confi
 		drop_networks(vswitch, move);
 		edit_ports(vswitch, move);
 		result = gateways_update(vswitch, move->file, error);
+		move->changed |= gateways_unpublished(vswitch);
 	}
 	/* On error too: the workers must leave what is about to be freed. */
 	if (move->changed && vswitch_publish(vswitch) != 0) {

@@ -193,7 +193,7 @@ static uint32_t queue_poll(struct worker_context *context, struct port_queue *qu
 	if (type->receive_done != NULL)
 		type->receive_done(queue);
 	pipeline_stage_end(context, WORKER_DONE);
-	pipeline_measured(context, burst->count);
+	counter_add(&queue->cycles, pipeline_measured(context, burst->count));
 	counter_add(&context->worker->counters.bursts, 1);
 	counter_add(&context->worker->counters.frames, burst->count);
 	return taken;

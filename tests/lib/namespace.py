@@ -54,7 +54,7 @@ class Namespace:
     def raw_socket(self, device, vnet_header=False):
         return RawSocket(self, device, vnet_header)
 
-    def socket(self, family, kind):
+    def socket(self, family, kind, protocol=0):
         """A socket that lives in the namespace."""
         library = ctypes.CDLL(None, use_errno=True)
         own = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
@@ -63,7 +63,7 @@ class Namespace:
             if library.setns(other, CLONE_NEWNET):
                 raise OSError(ctypes.get_errno(), "setns")
             try:
-                return socket.socket(family, kind, 0)
+                return socket.socket(family, kind, protocol)
             finally:
                 if library.setns(own, CLONE_NEWNET):
                     os.abort()

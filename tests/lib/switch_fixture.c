@@ -92,6 +92,17 @@ int switch_fixture_apply(struct switch_fixture *fixture, const char *yaml, struc
 	return result;
 }
 
+json_t *switch_fixture_diff(struct switch_fixture *fixture, const char *yaml)
+{
+	struct config config;
+	json_t *diff;
+
+	fixture_parse(fixture, yaml, &config);
+	diff = vswitch_diff(fixture->vswitch, &config);
+	config_clear(&config);
+	return diff;
+}
+
 void switch_fixture_pump(void *argument)
 {
 	struct switch_fixture *fixture = argument;

@@ -25,6 +25,9 @@ void switch_fixture_restart(struct switch_fixture *fixture, const char *yaml);
 /* Applies another configuration to the running switch; the result of vswitch_apply(). */
 int switch_fixture_apply(struct switch_fixture *fixture, const char *yaml, struct error *error);
 
+/* What applying it would change: the array of vswitch_diff(), the caller's to drop. */
+json_t *switch_fixture_diff(struct switch_fixture *fixture, const char *yaml);
+
 /* A guest on the port whose socket is @/NAME, its rings running and up to `buffers` receive buffers
  * posted on each pair. options may be NULL; path and pump are filled in here. */
 struct fake_guest *switch_fixture_guest(struct switch_fixture *fixture, const char *name,

@@ -33,7 +33,10 @@ static struct guard make_guard(void)
 	guard.gateway[guard.gateway_count++] = ip_of("10.0.0.1");
 	guard.gateway[guard.gateway_count++] = ip_of("fd00::1");
 	guard.gateway[guard.gateway_count++] = ip_of("fe80::1");
+	guard.ips[guard.count++] = ip_of("fe80::77");
 	assert_int_equal(ip_prefix_from_text("fd00::/64", &guard.prefixes[guard.prefix_count++]),
+			 0);
+	assert_int_equal(ip_prefix_from_text("fe80::/64", &guard.prefixes[guard.prefix_count++]),
 			 0);
 	return guard;
 }
@@ -114,6 +117,8 @@ static void test_source_address(void **state)
 	assert_drop(check_udp("2001:db8::1", "fd00::1", 1000, 2000), DROP_SPOOFED_ADDRESS);
 	/* In a prefix where guests make their own addresses, control decides. */
 	assert_ask(check_udp("fd00::77", "fd00::1", 1000, 2000));
+	assert_ask(check_udp("fe80::78", "fe80::1", 1000, 2000));
+	assert_drop(check_udp("fe80:1::77", "fe80::1", 1000, 2000), DROP_SPOOFED_ADDRESS);
 	assert_pass(check_udp("fe80::77", "fe80::1", 1000, 2000));
 	assert_drop(check_udp("fe80::1", "fe80::2", 1000, 2000), DROP_SPOOFED_SERVER);
 }
@@ -182,6 +187,10 @@ static void test_neighbour_discovery(void **state)
 	assert_drop(check_nd("fd00::10", "ff02::1", 136, "fd00::1"), DROP_SPOOFED_SERVER);
 	assert_drop(check_nd("fd00::10", "ff02::1", 136, "fe80::1"), DROP_SPOOFED_SERVER);
 	assert_drop(check_nd("fd00::10", "ff02::1", 136, "fd00::11"), DROP_SPOOFED_ADDRESS);
+	assert_drop(check_nd("fd00::10", "ff02::1", 136, "fe80::78"), DROP_SPOOFED_ADDRESS);
+	/* The first use of an address may be the answer about it. */
+	assert_ask(check_nd("fd00::78", "ff02::1", 136, "fd00::78"));
+	assert_ask(check_nd("fe80::78", "ff02::1", 136, "fe80::78"));
 	/* Everybody may ask for the gateway. */
 	assert_pass(check_nd("fd00::10", "ff02::1:ff00:1", 135, "fd00::1"));
 }

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "tests/lib/switch_traffic.h"
+#include "vswitch/balance.h"
 #include "vswitch/worker.h"
 
 #include <sched.h>
@@ -254,6 +255,113 @@ static void test_announcements_wake(void **state)
 	switch_fixture_close(&fixture);
 }
 
+/* Queues of both ports wander over four workers while frames pass, busy and asleep: none is lost,
+ * none overtakes another of its flow, and each queue is polled where it is said to be. */
+static void test_queues_move(void **state)
+{
+	static const char *const polls_of[] = { "adaptive", "busy" };
+
+	for (uint32_t mode = 0; mode < 2; mode++) {
+		struct switch_fixture fixture;
+		struct fake_guest_options options = { .queue_pairs = 4 };
+		struct stream stream = { .from_mac = A, .to_mac = B, .flows = 64 };
+		uint32_t random = 1;
+		char yaml[512];
+
+		snprintf(yaml, sizeof(yaml),
+			 "workers: { count: 4, poll: %s }\n"
+			 "networks: { lab: { mode: isolated } }\n"
+			 "ports:\n"
+			 "  a: { network: lab, vhost-user: @/a, queues: 4 }\n"
+			 "  b: { network: lab, vhost-user: @/b, queues: 4 }\n",
+			 polls_of[mode]);
+		switch_fixture_open(&fixture, yaml);
+		stream.from = switch_fixture_guest(&fixture, "a", &options, 128);
+		stream.to = switch_fixture_guest(&fixture, "b", &options, 128);
+		introduce(stream.from, stream.to);
+		stream_start(&stream);
+		for (uint32_t i = 0; i < 100; i++) {
+			struct port *port =
+			    vswitch_find_port(fixture.vswitch, i % 8 == 0 ? "b" : "a");
+			struct port_queue *queue;
+			uint16_t to;
+
+			random = random * 1103515245 + 12345;
+			queue = &port->receive_queues[random / 65536 % 4];
+			to = (uint16_t)(random / 4096 % 4);
+			assert_int_equal(vswitch_move_queue(fixture.vswitch, queue, to), 0);
+			assert_int_equal(queue->worker, to);
+			stream_wait(&stream, &fixture, 20);
+		}
+		stream_finish(&stream);
+		check_nothing_lost(&fixture);
+		fake_guest_destroy(stream.from);
+		fake_guest_destroy(stream.to);
+		switch_fixture_close(&fixture);
+	}
+}
+
+/* A queue that is not running moves, too, and is polled by its new worker once it starts. */
+static void test_stopped_queue_moves(void **state)
+{
+	struct switch_fixture fixture;
+	struct traffic_frame frame = traffic_build(B, A, TRAFFIC_NO_TAG, 1, 100);
+	struct fake_guest *a, *b;
+	struct port_queue *queue;
+
+	switch_fixture_open(&fixture, "workers: { count: 2 }\n"
+				      "networks: { lab: { mode: isolated } }\n"
+				      "ports:\n"
+				      "  a: { network: lab, vhost-user: @/a }\n"
+				      "  b: { network: lab, vhost-user: @/b }\n");
+	queue = &vswitch_find_port(fixture.vswitch, "a")->receive_queues[0];
+	assert_int_equal(vswitch_move_queue(fixture.vswitch, queue, queue->worker ^ 1), 0);
+	assert_false(atomic_load(&queue->running));
+	a = switch_fixture_guest(&fixture, "a", NULL, 64);
+	b = switch_fixture_guest(&fixture, "b", NULL, 64);
+	introduce(a, b);
+	traffic_send(a, &frame);
+	traffic_settle(a);
+	traffic_expect(b, &frame);
+	check_nothing_lost(&fixture);
+	fake_guest_destroy(a);
+	fake_guest_destroy(b);
+	switch_fixture_close(&fixture);
+}
+
+/* The choice: `total` is 1,000 cycles. */
+static void test_balance_choose(void **state)
+{
+	static const struct {
+		struct balance_load loads[4];
+		uint32_t workers;
+		int chosen;
+		uint16_t to;
+	} rows[] = {
+		/* Nobody is busy. */
+		{ { { 0, 200 }, { 0, 200 }, { 1, 0 }, { 1, 0 } }, 2, -1, 0 },
+		/* One is, with two queues: the one goes that leaves less to do on both. */
+		{ { { 0, 300 }, { 0, 500 }, { 1, 0 }, { 1, 100 } }, 2, 0, 1 },
+		/* To the one with least to do. */
+		{ { { 0, 400 }, { 0, 400 }, { 1, 300 }, { 2, 100 } }, 3, 0, 2 },
+		/* A single busy queue would only carry its load along. */
+		{ { { 0, 900 }, { 1, 0 }, { 1, 0 }, { 1, 0 } }, 2, -1, 0 },
+		/* Too little to gain: 700 and 600 instead of 750 and 550. */
+		{ { { 0, 700 }, { 0, 50 }, { 1, 550 }, { 1, 0 } }, 2, -1, 0 },
+		/* All there is to do on one worker, and another that has nothing at all. */
+		{ { { 3, 300 }, { 3, 250 }, { 3, 250 }, { 3, 200 } }, 4, 0, 0 },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		uint16_t to = 0;
+
+		assert_int_equal(balance_choose(rows[i].loads, 4, rows[i].workers, 1000, &to),
+				 rows[i].chosen);
+		if (rows[i].chosen >= 0)
+			assert_int_equal(to, rows[i].to);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -262,6 +370,9 @@ int main(void)
 		cmocka_unit_test(test_idle),
 		cmocka_unit_test(test_start_wakes),
 		cmocka_unit_test(test_announcements_wake),
+		cmocka_unit_test(test_queues_move),
+		cmocka_unit_test(test_stopped_queue_moves),
+		cmocka_unit_test(test_balance_choose),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
