@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/store.h"
+#include "nat/nat.h"
 #include "route/neighbour.h"
 
 #include <stdio.h>
