@@ -156,7 +156,9 @@ def test_dead_resolver(world):
 
 
 def test_forward_off(world):
-    old = change(world, forward=False)
+    old = world.config["networks"]["lab"]["dns"]
+    world.config["networks"]["lab"]["dns"] = {"domain": "lab.internal", "forward": False}
+    world.apply()
     assert "status: REFUSED" in dig(world, "off.www.test") and not asked(world, "off.www.test")
     assert short(world, "a.lab.internal")
     world.config["networks"]["lab"]["dns"] = old
