@@ -28,10 +28,14 @@ static void leg_send(void *context, const uint8_t *frame, size_t length)
 
 	if (leg->port == NULL)
 		return;
-	if (port_gateway_put(leg->port, frame, length))
-		leg->unsent = true;
-	else
+	if (!port_gateway_put(leg->port, frame, length)) {
 		leg->gateway->counters.full++;
+		return;
+	}
+	/* An engine with sockets or timers of its own may have sent it: nobody else flushes. */
+	if (!leg->unsent)
+		gateway_finish_later(leg->gateway);
+	leg->unsent = true;
 }
 
 static void set_timer(struct gateway *gateway, uint64_t next, uint64_t now)
