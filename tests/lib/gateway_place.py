@@ -70,11 +70,15 @@ class Place:
         for version in (4, 6):
             self.far.run("ip", f"-{version}", "route", "add", "default", "via", HOST_FAR[version])
 
-    def start(self, config, capabilities=("net_admin", "net_raw")):
-        self.switch = self.lab.switch(config, namespace=self.host.name, capabilities=list(capabilities))
-        self.api = Api(self.switch.api)
-        self.lab.stack.callback(self.api.close)
+    def start(self, config, namespace=None, capabilities=("net_admin", "net_raw")):
+        self.switch = self.lab.switch(config, namespace=(namespace or self.host).name,
+                                      capabilities=list(capabilities))
+        self.lab.stack.callback(lambda: self.api.close())
+        self.reconnect()
         return self.switch
+
+    def reconnect(self):
+        self.api = Api(self.switch.api)
 
     def plug(self, names=GUESTS):
         """The guests' ends of their taps, with static addresses."""
