@@ -16,6 +16,7 @@
 
 #define ANSWER_MAX	 ((size_t)256 << 20)
 #define PATIENCE_SECONDS 60
+#define ROOT_SOCKET	 "/run/weft/weftd.sock"
 
 /* Where weftd listens when nobody says otherwise; false when it is nowhere to trust. */
 static bool default_path(char *path, size_t size)
@@ -25,7 +26,7 @@ static bool default_path(char *path, size_t size)
 	int n;
 
 	if (geteuid() == 0) {
-		n = snprintf(path, size, "/run/weft/weftd.sock");
+		n = snprintf(path, size, ROOT_SOCKET);
 	} else if (runtime != NULL && runtime[0] == '/') {
 		n = snprintf(path, size, "%s/weft/weftd.sock", runtime);
 	} else {
@@ -37,6 +38,18 @@ static bool default_path(char *path, size_t size)
 		n = snprintf(path, size, "/tmp/weft-%u/weftd.sock", (unsigned)geteuid());
 	}
 	return n > 0 && (size_t)n < size;
+}
+
+/* What may help whom nobody answered. */
+static const char *hint(const char *path, int code)
+{
+	if (code == EACCES)
+		return "; who may write to that socket may use weft: try sudo";
+	if (code != ENOENT && code != ECONNREFUSED)
+		return "";
+	if (strcmp(path, ROOT_SOCKET) != 0 && access(ROOT_SOCKET, F_OK) == 0)
+		return "; root's weftd is at " ROOT_SOCKET ": try sudo, or --socket";
+	return "; is it running?";
 }
 
 static int connect_weftd(const char *path)
@@ -61,9 +74,10 @@ static int connect_weftd(const char *path)
 	}
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0 || connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
+		int code = errno;
+
 		command_fail(STATUS_FAILED, "cannot reach weftd at %s: %s%s", address.sun_path,
-			     strerror(errno),
-			     errno == ENOENT || errno == ECONNREFUSED ? "; is it running?" : "");
+			     strerror(code), hint(address.sun_path, code));
 		if (fd >= 0)
 			close(fd);
 		return -1;

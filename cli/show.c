@@ -40,8 +40,6 @@ static const struct list lists[] = {
 	    { "SESSIONS", "nat.sessions" },
 	    { "LEASES", "gateway.leases" },
 	    { "MACS", "macs.entries" },
-	    { "REFUSED", "macs.refused_limit" },
-	    { "OVER-QUOTA", "macs.refused_quota" },
 	    { "PORTS", "ports" } },
 	  BY_NAME },
 	{ "ports",

@@ -20,7 +20,6 @@
 #include <string.h>
 
 #define LEASES_MAX 65536u
-#define NAT_TICKS  16u /* a second, for a translator with much to expire */
 
 /* The leg's output. */
 static void leg_send(void *context, const uint8_t *frame, size_t length)
@@ -29,10 +28,14 @@ static void leg_send(void *context, const uint8_t *frame, size_t length)
 
 	if (leg->port == NULL)
 		return;
-	if (port_gateway_put(leg->port, frame, length))
-		leg->unsent = true;
-	else
+	if (!port_gateway_put(leg->port, frame, length)) {
 		leg->gateway->counters.full++;
+		return;
+	}
+	/* An engine with sockets or timers of its own may have sent it: nobody else flushes. */
+	if (!leg->unsent)
+		gateway_finish_later(leg->gateway);
+	leg->unsent = true;
 }
 
 static void set_timer(struct gateway *gateway, uint64_t next, uint64_t now)
@@ -242,6 +245,12 @@ void gateways_forget_port(struct vswitch *vswitch, struct port *port)
 	struct gateway *gateway = gateway_of(vswitch, port);
 
 	gateway_guard_remove(vswitch, port);
+	/* Its frames may be in the legs of peers, too. */
+	for (uint16_t i = 0; i < vswitch->port_limit; i++) {
+		if (vswitch->ports[i] != NULL && gateway_is_leg(&vswitch->ports[i]->config) &&
+		    vswitch->ports[i]->private != NULL)
+			port_gateway_orphan(vswitch->ports[i], port->index);
+	}
 	if (gateway == NULL)
 		return;
 	lease_forget_port(gateway->leases, port->index);
@@ -280,23 +289,5 @@ void gateways_link_changed(struct vswitch *vswitch, const struct port *port)
 		   !atomic_load_explicit(&port->link, memory_order_relaxed)) {
 		gateway_guard_leave(gateway, vswitch->ports[port->index]);
 		gateway_finish_later(gateway);
-	}
-}
-
-void gateways_housekeeping(struct vswitch *vswitch)
-{
-	uint32_t now = gateway_boottime();
-
-	for (uint16_t i = 0; i < vswitch->network_limit; i++) {
-		struct network *network = vswitch->networks[i];
-
-		if (network == NULL || network->gateway == NULL)
-			continue;
-		/* What a tick leaves over is left to the next second after a while. */
-		for (unsigned n = 0; n < NAT_TICKS && network->gateway->nat != NULL; n++) {
-			if (!nat_tick(network->gateway->nat, now))
-				break;
-		}
-		gateway_state_save(network->gateway);
 	}
 }

@@ -264,6 +264,7 @@ void gateways_settle(struct vswitch *vswitch)
 		vswitch->gone_gateways = gateway->next_gone;
 		gateway_destroy(gateway);
 	}
+	gateway_guard_settle(vswitch);
 	for (uint16_t i = 0; i < vswitch->network_limit; i++) {
 		if (vswitch->networks[i] != NULL && vswitch->networks[i]->gateway != NULL)
 			settle(vswitch->networks[i]->gateway);

@@ -7,6 +7,7 @@
  * itself, link-local ones or in an advertised prefix, and was first to use (RFC 6620). */
 #include "vswitch/gateway_internal.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "route/guard.h"
 #include "route/lease.h"
@@ -22,6 +23,7 @@
 #define INTERFACE_ID 8u /* where it stands in an IPv6 address */
 
 struct binding {
+	char network[CONFIG_NAME_MAX + 1]; /* in another one it means nothing */
 	bool has_mac;
 	bool fixed; /* the MAC is the configuration's */
 	struct mac mac;
@@ -35,10 +37,12 @@ static bool is_in(const struct port *port, const struct gateway *gateway)
 	return port != NULL && strcmp(port->config.network, gateway->network) == 0;
 }
 
+/* In a VLAN there is no gateway, and addresses are not ours to give. */
 static bool is_guarded(const struct port *port, const struct gateway *gateway)
 {
 	return is_in(port, gateway) && !port->config.uplink && !gateway_is_leg(&port->config) &&
-	       gateway->config->antispoof && !port->config.antispoof_off;
+	       port->config.vlan.mode == VLAN_MODE_PLAIN && gateway->config->antispoof &&
+	       !port->config.antispoof_off;
 }
 
 static void guard_add(struct guard *guard, const struct ip *ip)
@@ -153,6 +157,27 @@ void gateway_guard_remove(struct vswitch *vswitch, struct port *port)
 	port->binding = NULL;
 }
 
+static void binding_bind(struct binding *binding, struct mac mac)
+{
+	/* What another has claimed was another's. */
+	if (!binding->has_mac || memcmp(binding->mac.bytes, mac.bytes, MAC_LENGTH) != 0)
+		binding->claim_count = 0;
+	binding->has_mac = true;
+	binding->mac = mac;
+}
+
+/* The port's binding, an empty one where it has none in this network; NULL: memory is short. */
+static struct binding *binding_take(struct port *port, const struct gateway *gateway)
+{
+	if (port->binding == NULL)
+		port->binding = calloc(1, sizeof(*port->binding));
+	if (port->binding == NULL || strcmp(port->binding->network, gateway->network) == 0)
+		return port->binding;
+	memset(port->binding, 0, sizeof(*port->binding));
+	memcpy(port->binding->network, gateway->network, sizeof(port->binding->network));
+	return port->binding;
+}
+
 int gateway_guard_update(struct gateway *gateway)
 {
 	struct vswitch *vswitch = gateway->vswitch;
@@ -160,25 +185,32 @@ int gateway_guard_update(struct gateway *gateway)
 	for (uint16_t i = 0; i < vswitch->port_limit; i++) {
 		struct port *port = vswitch->ports[i];
 
-		if (!is_in(port, gateway))
+		if (!is_guarded(port, gateway))
 			continue;
-		if (!is_guarded(port, gateway)) {
-			gateway_guard_remove(vswitch, port);
-			continue;
-		}
-		if (port->binding == NULL)
-			port->binding = calloc(1, sizeof(*port->binding));
-		if (port->binding == NULL)
+		if (binding_take(port, gateway) == NULL)
 			return -ENOMEM;
+		if (port->config.has_mac)
+			binding_bind(port->binding, port->config.mac);
 		port->binding->fixed = port->config.has_mac;
-		if (port->config.has_mac) {
-			port->binding->has_mac = true;
-			port->binding->mac = port->config.mac;
-		}
 		if (binding_publish(gateway, port) != 0)
 			return -ENOMEM;
 	}
 	return 0;
+}
+
+void gateway_guard_settle(struct vswitch *vswitch)
+{
+	for (uint16_t i = 0; i < vswitch->port_limit; i++) {
+		struct port *port = vswitch->ports[i];
+		const struct network *network;
+
+		if (port == NULL || port->binding == NULL)
+			continue;
+		network = vswitch_find_network(vswitch, port->config.network);
+		if (network == NULL || network->gateway == NULL ||
+		    !is_guarded(port, network->gateway))
+			gateway_guard_remove(vswitch, port);
+	}
 }
 
 void gateway_guard_finish(struct gateway *gateway)
@@ -252,6 +284,8 @@ static bool claim(struct gateway *gateway, struct port *port, const struct ip *i
 	const struct guard *guard = atomic_load_explicit(&port->guard, memory_order_relaxed);
 	bool inside = false;
 
+	if (guard == NULL)
+		return false;
 	for (unsigned i = 0; i < guard->prefix_count; i++)
 		inside |= ip_prefix_contains(&guard->prefixes[i], ip);
 	if (!inside || !ip_is_host(ip))
@@ -278,10 +312,42 @@ static bool claim(struct gateway *gateway, struct port *port, const struct ip *i
 	return true;
 }
 
+/* Whether a guard that has the binding's MAC says so. */
 static bool is_settled(const struct port *port)
 {
-	return port->binding->changed ||
-	       atomic_load_explicit(&port->guard, memory_order_relaxed)->settled;
+	const struct guard *guard = atomic_load_explicit(&port->guard, memory_order_relaxed);
+
+	return port->binding->changed || guard == NULL || guard->settled;
+}
+
+/* Whether the guest, whose MAC is known by now, may say this: the worker that asked had perhaps no
+ * guard yet to check it by. */
+static bool may_say(struct gateway *gateway, struct port *port, const struct packet *packet)
+{
+	const struct guard *guard = atomic_load_explicit(&port->guard, memory_order_relaxed);
+	uint8_t head[FRAME_SLOT];
+	struct frame frame = { .head = head + FRAME_HEADROOM, .length = (uint32_t)packet->length };
+	enum drop_reason reason;
+
+	if (guard == NULL || !guard->has_mac ||
+	    memcmp(guard->mac.bytes, port->binding->mac.bytes, MAC_LENGTH) != 0) {
+		if (binding_publish(gateway, port) != 0)
+			return false;
+		guard = atomic_load_explicit(&port->guard, memory_order_relaxed);
+	}
+	frame.head_length =
+	    (uint16_t)(packet->length < FRAME_HEAD_MAX ? packet->length : FRAME_HEAD_MAX);
+	memcpy(frame.head, packet->bytes, frame.head_length);
+	switch (guard_check(guard, &frame, &reason)) {
+	case GUARD_PASS:
+		return true;
+	case GUARD_ASK:
+		return packet->ip_version == 6 && claim(gateway, port, &packet->source);
+	case GUARD_DROP:
+		break;
+	}
+	gateway->counters.claims_refused++;
+	return false;
 }
 
 bool gateway_guard_ask(struct gateway *gateway, struct port *port, const struct packet *packet)
@@ -291,7 +357,7 @@ bool gateway_guard_ask(struct gateway *gateway, struct port *port, const struct 
 	if (binding == NULL || !is_in(port, gateway))
 		return false;
 	if (binding->has_mac && memcmp(packet->from.bytes, binding->mac.bytes, MAC_LENGTH) == 0)
-		return packet->ip_version == 6 && claim(gateway, port, &packet->source);
+		return may_say(gateway, port, packet);
 	/* The worker may not have seen yet that it has one now. */
 	if (binding->has_mac && is_settled(port))
 		return false;
@@ -302,11 +368,12 @@ bool gateway_guard_ask(struct gateway *gateway, struct port *port, const struct 
 		gateway->counters.claims_refused++;
 		return false;
 	}
-	binding->has_mac = true;
-	binding->mac = packet->from;
-	binding->claim_count = 0; /* they were another's */
+	binding_bind(binding, packet->from);
 	changed(gateway, binding);
-	return true;
+	/* The bridge has not seen the frame, and would flood our answer to everybody. */
+	mac_table_learn(vswitch_find_network(gateway->vswitch, gateway->network)->macs,
+			mac_to_u64(packet->from.bytes), VLAN_NONE, port->index, clock_seconds());
+	return may_say(gateway, port, packet);
 }
 
 void gateway_guard_probe(struct gateway *gateway, struct port *port, const struct packet *packet)

@@ -42,7 +42,7 @@ static struct port *arrival_port(const struct gateway *gateway, const struct gat
 /* The number by which leases are bounded: guests share what comes in by one port. */
 static uint16_t lease_port(const struct port *port)
 {
-	return port == NULL || port->config.uplink ? LEASE_PORT_NONE : port->index;
+	return port->config.uplink ? LEASE_PORT_NONE : port->index;
 }
 
 /* Into the segment of the leg as if from outside it, so that workers route it: from our own MAC to
@@ -222,18 +222,21 @@ static void input_frame(void *context, const struct gateway_note *note, const ui
 	struct gateway_leg *leg = context;
 	struct gateway *gateway = leg->gateway;
 	uint64_t now = gateway_now();
+	struct port *arrival = arrival_port(gateway, note);
 	struct packet packet;
-	struct port *arrival;
 
 	gateway->counters.taken++;
+	if (arrival == NULL) {
+		gateway->counters.ignored++;
+		return;
+	}
 	if (!packet_parse(frame, length, &packet)) {
 		gateway->counters.malformed++;
 		return;
 	}
 	switch ((enum gateway_punt)note->punt) {
 	case GATEWAY_PUNT_UNBOUND:
-		arrival = arrival_port(gateway, note);
-		if (arrival != NULL && gateway_guard_ask(gateway, arrival, &packet))
+		if (gateway_guard_ask(gateway, arrival, &packet))
 			input_local(leg, note, &packet, now);
 		return;
 	case GATEWAY_PUNT_LOCAL:
@@ -297,14 +300,18 @@ void gateway_neighbour_unreachable(void *context, const struct route_leg *route,
 {
 	struct gateway *gateway = context;
 	struct gateway_leg *leg = &gateway->legs[route->index];
+	const struct route_leg *sender = &leg->route;
 	uint8_t error[ICMP_ERROR_LENGTH_MAX];
 	struct packet packet;
 	size_t size;
 
 	if (leg->port == NULL || !packet_parse(frame, length, &packet))
 		return;
-	size =
-	    icmp_error_write(&leg->route, &packet, ICMP_HOST_UNREACHABLE, 0, error, sizeof(error));
+	/* One that was translated seems to be our own, and nobody writes an error to himself: the
+	 * guest hears of it from the address inside. */
+	if (route_leg_owns(sender, &packet.source))
+		sender = &gateway->legs[GATEWAY_INNER].route;
+	size = icmp_error_write(sender, &packet, ICMP_HOST_UNREACHABLE, 0, error, sizeof(error));
 	if (size > 0)
 		send_again(leg, error, size);
 }

@@ -170,6 +170,9 @@ void gateway_neighbour_conflict(void *gateway, const struct route_leg *leg, cons
 /* gateway_guard.c: which guest has which address. A port is guarded from its first frame on, so
  * this comes before publication. 0 or -ENOMEM. */
 int gateway_guard_update(struct gateway *gateway);
+/* After publication: ports that are to be guarded no more are free; before, workers might still
+ * have taken them for members of the network they were in. */
+void gateway_guard_settle(struct vswitch *vswitch);
 /* An address was given to this MAC, or taken from it. */
 void gateway_guard_lease(struct gateway *gateway, struct mac mac);
 /* A frame whose source is new on its port; true when it is the guest's now. */

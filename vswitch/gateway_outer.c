@@ -58,8 +58,14 @@ struct mac gateway_outer_mac(const struct gateway *gateway)
 
 static void add_address(struct gateway_outside *outside, const struct ip_prefix *address)
 {
-	if (outside->address_count < GATEWAY_ADDRESSES_MAX)
-		outside->addresses[outside->address_count++] = *address;
+	struct ip_prefix *to = &outside->addresses[outside->address_count];
+
+	if (outside->address_count >= GATEWAY_ADDRESSES_MAX)
+		return;
+	/* One by one: what lies between them would make a difference where there is none. */
+	to->ip = address->ip;
+	to->length = address->length;
+	outside->address_count++;
 }
 
 static void set_gateway(struct gateway_outside *outside, const struct ip *ip)

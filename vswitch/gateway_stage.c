@@ -124,6 +124,10 @@ static void stage_send(const struct stage *stage, const struct leg_view *leg, st
 {
 	const struct port_view *view = &stage->context->snapshot->ports[leg->port];
 	const struct bridge *bridge = view->bridge;
+	/* Within its segment a frame stays its sender's: two isolated ports do not reach each other
+	 * through the gateway either. */
+	const struct bridge_member *from =
+	    stage->from->bridge == bridge ? stage->from->member : view->member;
 	const struct bridge_member *to;
 	uint16_t port;
 
@@ -131,7 +135,9 @@ static void stage_send(const struct stage *stage, const struct leg_view *leg, st
 	port = mac_table_lookup(bridge->macs, mac_to_u64(frame->head), VLAN_NONE);
 	to = port < bridge->port_limit ? bridge->by_port[port] : NULL;
 	if (to == NULL)
-		pipeline_flood(stage->context, stage->from, bridge, view->member, frame);
+		pipeline_flood(stage->context, stage->from, bridge, from, frame);
+	else if (from->isolated && to->isolated)
+		stage_drop(stage, DROP_ISOLATED);
 	else if (!vlan_allows(&to->vlan, VLAN_NONE))
 		stage_drop(stage, DROP_VLAN_EGRESS);
 	else

@@ -5,11 +5,14 @@
 
 #include "base/log.h"
 #include "base/store.h"
+#include "nat/nat.h"
 #include "route/neighbour.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define NAT_TICKS 16u /* a second, for a translator with much to expire */
 
 static const char table[] = "neighbour";
 
@@ -126,6 +129,24 @@ void gateway_state_save(struct gateway *gateway)
 	delete_rows(gateway);
 	neighbour_visit(gateway->neighbours, save, gateway);
 	store_commit(store);
+}
+
+void gateways_housekeeping(struct vswitch *vswitch)
+{
+	uint32_t now = gateway_boottime();
+
+	for (uint16_t i = 0; i < vswitch->network_limit; i++) {
+		struct network *network = vswitch->networks[i];
+
+		if (network == NULL || network->gateway == NULL)
+			continue;
+		/* What a tick leaves over is left to the next second after a while. */
+		for (unsigned n = 0; n < NAT_TICKS && network->gateway->nat != NULL; n++) {
+			if (!nat_tick(network->gateway->nat, now))
+				break;
+		}
+		gateway_state_save(network->gateway);
+	}
 }
 
 void gateways_open_store(struct vswitch *vswitch, const char *directory)

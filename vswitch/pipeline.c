@@ -105,9 +105,13 @@ static void asked_distribute(struct worker_context *context, const struct port_v
 
 	for (uint32_t i = 0; i < context->asked_count; i++) {
 		struct frame *frame = &context->asked[i];
+		enum drop_reason reason = DROP_SPOOFED_ADDRESS;
 
-		if (gateway == MAC_TABLE_NO_PORT || frame->tagged) {
-			counter_drop(counters_of(context, from), DROP_SPOOFED_ADDRESS, 1);
+		/* The gateway has no leg in a VLAN. */
+		if (gateway == MAC_TABLE_NO_PORT ||
+		    !vlan_classify(&from->member->vlan, frame, &reason) ||
+		    frame->vlan != VLAN_NONE) {
+			counter_drop(counters_of(context, from), reason, 1);
 			continue;
 		}
 		frame->punt = GATEWAY_PUNT_UNBOUND;

@@ -33,6 +33,8 @@ struct gateway_port {
 	/* By arrival port: frames in to_control. The worker adds, control subtracts (relaxed: a
 	 * bound, nothing hangs on it). */
 	_Atomic uint16_t waiting[CONFIG_PORTS_MAX];
+	/* Control's own: how many of these came by a port that is gone since. */
+	uint16_t orphans[CONFIG_PORTS_MAX];
 };
 
 static void gateway_port_free(struct gateway_port *gateway)
@@ -184,11 +186,23 @@ uint32_t port_gateway_take(struct port *port, uint32_t limit, gateway_handler ha
 
 		memcpy(&note, entry->note, sizeof(note));
 		atomic_fetch_sub_explicit(&gateway->waiting[note.arrival], 1, memory_order_relaxed);
+		if (gateway->orphans[note.arrival] > 0) {
+			gateway->orphans[note.arrival]--;
+			note.arrival = GATEWAY_NO_ARRIVAL;
+		}
 		handler(context, &note, entry->bytes, entry->length);
 		frame_ring_pop(gateway->to_control, 1);
 		taken++;
 	}
 	return taken;
+}
+
+void port_gateway_orphan(struct port *port, uint16_t arrival)
+{
+	struct gateway_port *gateway = port->private;
+
+	gateway->orphans[arrival] =
+	    atomic_load_explicit(&gateway->waiting[arrival], memory_order_relaxed);
 }
 
 static void gateway_port_ready(evutil_socket_t fd, short what, void *argument)

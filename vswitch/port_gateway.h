@@ -21,9 +21,11 @@ enum gateway_punt {
 	GATEWAY_PUNT_UNBOUND,	/* an address not seen behind its port before (guard.h) */
 };
 
+#define GATEWAY_NO_ARRIVAL UINT16_MAX
+
 /* What control is told of a frame. */
 struct gateway_note {
-	uint16_t arrival; /* index of the port it came in by */
+	uint16_t arrival; /* index of the port it came in by; GATEWAY_NO_ARRIVAL: gone since */
 	uint8_t punt;	  /* enum gateway_punt */
 };
 
@@ -34,6 +36,10 @@ typedef void (*gateway_handler)(void *context, const struct gateway_note *note,
 /* Control. Hands at most `limit` frames to the handler; returns how many. */
 uint32_t port_gateway_take(struct port *port, uint32_t limit, gateway_handler handler,
 			   void *context);
+
+/* Control. The port with this index is in no worker's sight any more, and another may get its
+ * index: what has come by it and waits for control is nobody's. */
+void port_gateway_orphan(struct port *port, uint16_t arrival);
 
 /* Control. Calls `ready` on the event loop whenever there is something to take. */
 int port_gateway_listen(struct port *port, void (*ready)(void *context), void *context);

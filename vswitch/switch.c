@@ -26,6 +26,8 @@
 #define SAVE_SECONDS	     5u	   /* between writings of MAC tables */
 #define OUTER_MACS	     1024u /* on the link of an uplink that is no member of the segment */
 
+#define RETIRED_MAX 1024u /* pieces of memory that wait for a grace period */
+
 struct retired {
 	struct retired *next;
 	void *memory;
@@ -41,6 +43,7 @@ static void free_retired(struct vswitch *vswitch)
 		free(retired->memory);
 		free(retired);
 	}
+	vswitch->retired_count = 0;
 }
 
 void vswitch_retire(struct vswitch *vswitch, void *memory)
@@ -58,6 +61,11 @@ void vswitch_retire(struct vswitch *vswitch, void *memory)
 	retired->memory = memory;
 	retired->next = vswitch->retired;
 	vswitch->retired = retired;
+	/* Guests decide how often their guards change. */
+	if (++vswitch->retired_count < RETIRED_MAX)
+		return;
+	rcu_wait(vswitch->rcu);
+	free_retired(vswitch);
 }
 
 int vswitch_publish(struct vswitch *vswitch)

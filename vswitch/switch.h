@@ -54,7 +54,8 @@ struct vswitch {
 	bool restored;		       /* what the last weftd left has been taken over */
 	uint32_t saved_at;	       /* clock_seconds() of mac_state_save() */
 	struct gateway *gone_gateways; /* to be freed after the next publication */
-	struct retired *retired; /* to be freed after the next grace period (switch_retire()) */
+	struct retired *retired; /* to be freed after the next grace period (vswitch_retire()) */
+	uint32_t retired_count;
 };
 
 /* Starts workers; no networks or ports yet. */

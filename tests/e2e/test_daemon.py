@@ -52,7 +52,10 @@ def test_bad_configuration_is_refused(path):
 @pytest.mark.parametrize("path", GOOD, ids=[path.stem for path in GOOD])
 def test_good_configuration_passes(path):
     done = run("weftd", "--check", path)
-    assert done.returncode == 0, done.stderr
+    # Interfaces are looked for on this machine, which need not have them.
+    missing = re.compile(r".*uplink\.interface: interface '\w+' is not there")
+    others = [line for line in done.stderr.splitlines() if not missing.fullmatch(line)]
+    assert not others and (done.returncode == 0) == (not done.stderr), done.stderr
 
 
 @pytest.mark.sanitizer

@@ -234,6 +234,24 @@ void host_send_arp(struct host *host, uint16_t operation, uint64_t sender_mac, c
 	host_send_frame(host, NULL, frame, sizeof(frame));
 }
 
+void host_solicit(struct host *host, uint64_t mac)
+{
+	static const uint8_t all_routers[16] = { 0xff, 2, [15] = 2 };
+	uint8_t frame[ETHERNET + 40 + 8] = { 0x33, 0x33, 0, 0, 0, 2 };
+	uint8_t *ip = frame + ETHERNET, *icmp = ip + 40;
+
+	write_mac(frame + 6, mac);
+	write16(frame + 12, 0x86dd);
+	ip[0] = 0x60;
+	ip[5] = 8;
+	ip[6] = IPPROTO_ICMPV6;
+	ip[7] = 255;
+	memcpy(ip + 24, all_routers, 16);
+	icmp[0] = 133;
+	write16(icmp + 2, ~check_sum(check_pseudo(ip, IPPROTO_ICMPV6, 8), icmp, 8));
+	host_send_frame(host, NULL, frame, sizeof(frame));
+}
+
 static void answer_arp(struct host *host, const uint8_t *frame)
 {
 	uint8_t ours[16], answer[60] = { 0 };

@@ -7,6 +7,7 @@ Used by tests/e2e. Guests are taps that were moved into namespaces; weftd runs i
 """
 
 import ipaddress
+import itertools
 import json
 import selectors
 import socket
@@ -25,6 +26,7 @@ PREFIX = {4: "10.8.0.0/24", 6: "fd00:8::/64"}
 FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 STATIC = {"address": [f"{OUTSIDE[4]}/30", f"{OUTSIDE[6]}/64"], "gateway": [ROUTER[4], ROUTER[6]]}
 ECHO_PORT = 7
+worlds = itertools.count(1)
 UDHCPC_SCRIPT = """#!/bin/sh
 case $1 in
 bound|renew)
@@ -108,7 +110,7 @@ class Guest:
     def __init__(self, world, name, number):
         self.world, self.name, self.number = world, name, number
         self.device, self.mac = f"w{name}", mac(number)
-        self.namespace = world.lab.namespace(f"guest-{name}")
+        self.namespace = world.namespace(f"guest-{name}")
         self.run = self.namespace.run
         self.namespace.adopt(world.host, self.device, mac=self.mac)
 
@@ -133,7 +135,8 @@ class Guest:
         script.write_text(UDHCPC_SCRIPT)
         script.chmod(0o755)
         client = self.spawn("busybox", "udhcpc", "-f", "-R", "-i", self.device, "-t", 20, "-T", 1, "-s", script,
-                            "-x", f"hostname:{self.name}", *options)
+                            *(() if "hostname" in " ".join(map(str, options)) else ("-x", f"hostname:{self.name}")),
+                            *options)
         client.wait_for("lease end", 40)
         self.client = client
         return lease_options(client.output)
@@ -211,18 +214,19 @@ class World:
     def __init__(self, lab, mode, uplink, guests=("a", "b"), network=None, keys=None, more=None, ports=None,
                  addresses=True):
         self.lab, self.mode, self.kind = lab, mode, uplink
-        self.host = lab.namespace("host")
+        self.number = next(worlds)
+        self.host = self.namespace("host")
         forwarding(self.host)
         self.router = self.host
         if uplink == "interface":
-            self.router = lab.namespace("router")
+            self.router = self.namespace("router")
             forwarding(self.router)
             link(self.host, "eth1", self.router, "wire0")
             if addresses:
                 give(self.router, "wire0", f"{ROUTER[4]}/30", f"{ROUTER[6]}/64")
         self.internet = None
         if uplink != "none":
-            self.internet = lab.namespace("internet")
+            self.internet = self.namespace("internet")
             link(self.router, "north", self.internet, "south")
             give(self.router, "north", "10.99.0.1/24", "fd00:99::1/64")
             give(self.internet, "south", f"{INTERNET[4]}/24", f"{INTERNET[6]}/64")
@@ -240,6 +244,10 @@ class World:
         self.guests = {name: Guest(self, name, number)
                        for number, name in enumerate(self.config["ports"], 1)
                        if "tap" in self.config["ports"][name]}
+
+    def namespace(self, name):
+        """One of this world's own: there may be several at once."""
+        return self.lab.namespace(f"{self.number}-{name}")
 
     def network(self, network, keys):
         uplink = {"none": "none", "tap": {"tap": "weft0"}, "interface": {"interface": "eth1"},

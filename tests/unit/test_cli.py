@@ -421,8 +421,8 @@ class Weft(unittest.TestCase):
         done, _ = self.ask("show", "networks", result=rows)
         lines = [line.split() for line in done.stdout.splitlines()]
         self.assertEqual(lines[1], ["n", "nat", "10.1.0.1/24,fd00::1/64", "n.uplink", "up",
-                                    "192.0.2.1/24", "5", "2", "3", "0", "0", "p"])
-        self.assertEqual(lines[2], ["lab", "isolated"] + ["-"] * 6 + ["0"] + ["-"] * 3)
+                                    "192.0.2.1/24", "5", "2", "3", "p"])
+        self.assertEqual(lines[2], ["lab", "isolated"] + ["-"] * 6 + ["0", "-"])
 
     def test_forwards(self):
         text = "{proto: tcp, listen: 2222, to: 10.1.0.5:22}"
