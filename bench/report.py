@@ -239,8 +239,7 @@ def scaling(results):
             f"queue, that queue takes {total / transmit:.1f} times what one worker brings. A guest "
             "with several queues has its flows spread over them, and its own queues polled by "
             "several workers. Queues move from worker to worker by load, one a second at most; a "
-            "move costs that queue three grace periods, well under a millisecond, in which its "
-            "frames wait."]
+            "move costs that queue three grace periods, in which its frames wait."]
 
 
 def write_document(results, directory):

@@ -137,7 +137,9 @@ void nat_packet_finish(struct nat_packet *packet, struct nat_change *change)
 		return; /* the sender made none (RFC 768) */
 	} else {
 		word = (uint16_t)~fold(sum + (uint16_t)~old);
-		if (word == 0 && packet->protocol == IPPROTO_UDP)
+		/* Both are 0 in these sums, but only this one is right for an ICMP message of
+		 * nothing but zeros, and for UDP (RFC 1624, 3; RFC 768). */
+		if (word == 0)
 			word = 0xffff;
 	}
 	memcpy(packet->checksum, &word, sizeof(word));

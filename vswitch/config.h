@@ -90,7 +90,7 @@ struct user_options {
 	bool host_loopback; /* the gateway's address reaches services on the host's loopback */
 };
 
-enum interface_driver { INTERFACE_DRIVER_PACKET };
+enum interface_driver { INTERFACE_DRIVER_PACKET, INTERFACE_DRIVER_XDP };
 
 struct interface_options {
 	char name[IFNAMSIZ];

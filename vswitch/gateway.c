@@ -60,11 +60,13 @@ static void take_up_outside(struct gateway *gateway)
 	if (!gateway_outer_collect(gateway))
 		return;
 	gateway_outer_apply(gateway);
-	if (gateway_build_routes(gateway) != 0 || vswitch_publish(gateway->vswitch) != 0)
+	if (gateway_build_routes(gateway) != 0 || vswitch_publish(gateway->vswitch) != 0) {
 		log_error("network %s: out of memory, its routes stay as they were",
 			  gateway->network);
-	else
-		gateways_settle(gateway->vswitch);
+		return;
+	}
+	gateways_settle(gateway->vswitch);
+	gateways_end_sessions(gateway->vswitch);
 }
 
 void gateway_finish(struct gateway *gateway)

@@ -66,6 +66,10 @@ bool gateways_unpublished(const struct vswitch *vswitch);
 /* After publication: what the update replaced is freed, services start. */
 void gateways_settle(struct vswitch *vswitch);
 
+/* After publication of a change that succeeded: sessions that do not fit it any more end. Those of
+ * a change that failed and is about to be undone go on. */
+void gateways_end_sessions(struct vswitch *vswitch);
+
 /* Before `port` is closed: nothing refers to it afterwards. */
 void gateways_forget_port(struct vswitch *vswitch, struct port *port);
 

@@ -120,7 +120,7 @@ static int set_config(struct gateway *gateway, const struct network_config *conf
 
 	if (gateway->served != NULL && services_differ(gateway->served, config->gateway))
 		gateway_services_stop(gateway);
-	gateway_host_stop(gateway);
+	gateway->host_stale = true;
 	if (!same_uplink)
 		gateway_outer_stop(gateway);
 	gateway_config_unref(gateway->config);
@@ -209,8 +209,6 @@ static void settle(struct gateway *gateway)
 	gateway->unpublished = false;
 	fib_destroy(gateway->old_fib);
 	gateway->old_fib = NULL;
-	if (gateway->nat != NULL)
-		nat_settle(gateway->nat);
 	for (unsigned i = 0; i < GATEWAY_SIDES; i++) {
 		struct gateway_leg *leg = &gateway->legs[i];
 
@@ -272,4 +270,14 @@ void gateways_settle(struct vswitch *vswitch)
 			settle(vswitch->networks[i]->gateway);
 	}
 	tell_dns_own(vswitch);
+}
+
+void gateways_end_sessions(struct vswitch *vswitch)
+{
+	for (uint16_t i = 0; i < vswitch->network_limit; i++) {
+		struct network *network = vswitch->networks[i];
+
+		if (network != NULL && network->gateway != NULL && network->gateway->nat != NULL)
+			nat_settle(network->gateway->nat);
+	}
 }

@@ -3,13 +3,11 @@
  * thread. Everything is taken back when the uplink goes. */
 #include "vswitch/gateway_internal.h"
 
-#include "base/log.h"
 #include "vswitch/port_user.h"
 #include "vswitch/tap_uplink.h"
+#include "vswitch/user_stack.h"
 
-#include <errno.h>
 #include <netinet/in.h>
-#include <stdlib.h>
 
 /* The address of the outer leg that a forward's host side leads to. */
 static const struct ip *outer_address(const struct gateway *gateway, bool v4)
@@ -33,33 +31,68 @@ static void forward_address(const struct nat_forward *forward, struct ip *host)
 		*host = ip_is_v4(&forward->to) ? ip_from_v4(0) : all6;
 }
 
-/* Calls change() for each port and protocol of a forward, until it fails. */
-static int for_each_port(struct gateway *gateway, const struct nat_forward *forward,
-			 int (*change)(struct gateway *gateway, const struct nat_forward *forward,
-				       uint8_t protocol, uint16_t port, struct error *error),
-			 struct error *error)
+static uint8_t protocol_bit(uint8_t protocol)
 {
-	int result = 0;
-
-	for (uint32_t port = forward->listen_first; port <= forward->listen_last && result == 0;
-	     port++) {
-		if (forward->protocol & NAT_FORWARD_TCP)
-			result = change(gateway, forward, IPPROTO_TCP, (uint16_t)port, error);
-		if (result == 0 && forward->protocol & NAT_FORWARD_UDP)
-			result = change(gateway, forward, IPPROTO_UDP, (uint16_t)port, error);
-	}
-	return result;
+	return protocol == IPPROTO_TCP ? NAT_FORWARD_TCP : NAT_FORWARD_UDP;
 }
 
-static int listen_port(struct gateway *gateway, const struct nat_forward *forward, uint8_t protocol,
-		       uint16_t port, struct error *error)
+static bool is_wanted(const struct gateway *gateway, const struct user_forward *open)
+{
+	const struct nat_config *nat = &gateway->config->nat;
+
+	for (uint32_t i = 0; i < nat->forward_count; i++) {
+		const struct nat_forward *forward = &nat->forwards[i];
+		struct ip host;
+
+		forward_address(forward, &host);
+		if ((forward->protocol & protocol_bit(open->protocol)) != 0 &&
+		    open->host_port >= forward->listen_first &&
+		    open->host_port <= forward->listen_last && ip_equal(&host, &open->host))
+			return true;
+	}
+	return false;
+}
+
+static void close_ports(struct gateway *gateway, bool (*stays)(const struct gateway *gateway,
+							       const struct user_forward *open))
+{
+	struct error error;
+	uint32_t left, count;
+
+	port_user_forwards(gateway->uplink, &left);
+	while (left-- > 0) {
+		struct user_forward one = port_user_forwards(gateway->uplink, &count)[left];
+
+		if (stays == NULL || !stays(gateway, &one))
+			port_user_remove_forward(gateway->uplink, one.protocol, &one.host,
+						 one.host_port, &error);
+	}
+}
+
+static bool is_open(const struct gateway *gateway, uint8_t protocol, const struct ip *host,
+		    uint16_t port)
+{
+	uint32_t count;
+	const struct user_forward *open = port_user_forwards(gateway->uplink, &count);
+
+	for (uint32_t i = 0; i < count; i++) {
+		if (open[i].protocol == protocol && open[i].host_port == port &&
+		    ip_equal(&open[i].host, host))
+			return true;
+	}
+	return false;
+}
+
+static int open_port(struct gateway *gateway, const struct nat_forward *forward, uint8_t protocol,
+		     uint16_t port, struct error *error)
 {
 	const struct ip *guest = outer_address(gateway, ip_is_v4(&forward->to));
 	struct ip host;
 	int result;
 
 	forward_address(forward, &host);
-	if (guest == NULL)
+	if (guest == NULL || (forward->protocol & protocol_bit(protocol)) == 0 ||
+	    is_open(gateway, protocol, &host, port))
 		return 0;
 	result = port_user_add_forward(gateway->uplink, protocol, &host, port, guest, port, error);
 	if (result != 0)
@@ -67,31 +100,24 @@ static int listen_port(struct gateway *gateway, const struct nat_forward *forwar
 	return result;
 }
 
-static int close_port(struct gateway *gateway, const struct nat_forward *forward, uint8_t protocol,
-		      uint16_t port, struct error *error)
-{
-	struct ip host;
-
-	forward_address(forward, &host);
-	/* Of a forward that failed some are not there. */
-	port_user_remove_forward(gateway->uplink, protocol, &host, port, error);
-	return 0;
-}
-
+/* What listens already and is still wanted is not touched: datagrams flow through the same socket.
+ * After an error the configuration of before comes again. */
 static int start_forwards(struct gateway *gateway, struct error *error)
 {
 	const struct nat_config *nat = &gateway->config->nat;
 	int result = 0;
 
-	if (nat->forward_count == 0)
-		return 0;
-	gateway->forwards = calloc(nat->forward_count, sizeof(*gateway->forwards));
-	if (gateway->forwards == NULL)
-		return error_set(error, ENOMEM, "network '%s': out of memory", gateway->network);
-	for (uint32_t i = 0; i < nat->forward_count && result == 0; i++) {
-		gateway->forwards[i] = nat->forwards[i];
-		gateway->forward_count++;
-		result = for_each_port(gateway, &gateway->forwards[i], listen_port, error);
+	close_ports(gateway, is_wanted);
+	for (uint32_t i = 0; i < nat->forward_count; i++) {
+		const struct nat_forward *forward = &nat->forwards[i];
+
+		for (uint32_t port = forward->listen_first;
+		     port <= forward->listen_last && result == 0; port++) {
+			result = open_port(gateway, forward, IPPROTO_TCP, (uint16_t)port, error);
+			if (result == 0)
+				result =
+				    open_port(gateway, forward, IPPROTO_UDP, (uint16_t)port, error);
+		}
 	}
 	return result;
 }
@@ -125,8 +151,12 @@ static int start_tap(struct gateway *gateway, struct error *error)
 		}
 	}
 	/* Of an open file the other side is its giver's. */
-	if (side.host_count == 0 || gateway->uplink->config.options.tap.fd >= 0)
+	if (gateway->uplink->config.options.tap.fd >= 0)
 		return 0;
+	if (side.host_count == 0) {
+		tap_uplink_withdraw(gateway->uplink);
+		return 0;
+	}
 	result = tap_uplink_configure(gateway->uplink, &side, error);
 	if (result != 0)
 		error_prefix(error, "networks.%s.uplink: the host's side: ", gateway->network);
@@ -137,30 +167,24 @@ int gateway_host_start(struct gateway *gateway, struct error *error)
 {
 	int result = 0;
 
-	if (gateway->uplink == NULL || gateway->host_side)
+	if (gateway->uplink == NULL || (gateway->host_side && !gateway->host_stale))
 		return 0;
+	gateway->host_side = true;
 	if (gateway->uplink->type == &port_user)
 		result = start_forwards(gateway, error);
 	if (gateway->uplink->type == &port_tap)
 		result = start_tap(gateway, error);
-	gateway->host_side = true;
-	if (result != 0)
-		gateway_host_stop(gateway);
+	gateway->host_stale = result != 0;
 	return result;
 }
 
 void gateway_host_stop(struct gateway *gateway)
 {
-	struct error error;
-
 	if (gateway->uplink != NULL && gateway->host_side) {
-		for (uint32_t i = 0; i < gateway->forward_count; i++)
-			for_each_port(gateway, &gateway->forwards[i], close_port, &error);
+		if (gateway->uplink->type == &port_user)
+			close_ports(gateway, NULL);
 		if (gateway->uplink->type == &port_tap)
 			tap_uplink_withdraw(gateway->uplink);
 	}
-	free(gateway->forwards);
-	gateway->forwards = NULL;
-	gateway->forward_count = 0;
 	gateway->host_side = false;
 }

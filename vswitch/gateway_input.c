@@ -300,14 +300,18 @@ void gateway_neighbour_unreachable(void *context, const struct route_leg *route,
 {
 	struct gateway *gateway = context;
 	struct gateway_leg *leg = &gateway->legs[route->index];
+	const struct route_leg *sender = &leg->route;
 	uint8_t error[ICMP_ERROR_LENGTH_MAX];
 	struct packet packet;
 	size_t size;
 
 	if (leg->port == NULL || !packet_parse(frame, length, &packet))
 		return;
-	size =
-	    icmp_error_write(&leg->route, &packet, ICMP_HOST_UNREACHABLE, 0, error, sizeof(error));
+	/* One that was translated seems to be our own, and nobody writes an error to himself: the
+	 * guest hears of it from the address inside. */
+	if (route_leg_owns(sender, &packet.source))
+		sender = &gateway->legs[GATEWAY_INNER].route;
+	size = icmp_error_write(sender, &packet, ICMP_HOST_UNREACHABLE, 0, error, sizeof(error));
 	if (size > 0)
 		send_again(leg, error, size);
 }

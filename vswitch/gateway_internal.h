@@ -98,9 +98,8 @@ struct gateway {
 	struct advertise *advertise;
 	struct dns_server *dns;
 	struct dns_tcp *dns_tcp;
-	uint32_t forward_count; /* passed on by the host to a user uplink */
-	struct nat_forward *forwards;
-	bool host_side; /* the host's side of the uplink has been made */
+	bool host_side;	 /* the host's side of the uplink has been made */
+	bool host_stale; /* by an older configuration */
 
 	bool guards_changed;
 	struct event *timer;
@@ -141,7 +140,8 @@ void gateway_outer_restart(struct gateway *gateway);
 bool gateway_outer_collect(struct gateway *gateway);
 /* Puts gateway->outside into force: leg, neighbours, translator. Routes and publication follow. */
 void gateway_outer_apply(struct gateway *gateway);
-/* The host's own part: a tap's host side, a user uplink's forwards. */
+/* The host's own part: a tap's host side, a user uplink's forwards. What is the same as before is
+ * not touched. After an error what is there is neither, until a configuration that works. */
 int gateway_host_start(struct gateway *gateway, struct error *error);
 void gateway_host_stop(struct gateway *gateway);
 

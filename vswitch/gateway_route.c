@@ -34,7 +34,7 @@ static void table_add(struct table *table, const struct ip_prefix *prefix, enum 
 		table->room = room;
 	}
 	table->routes[table->count++] = (struct fib_route){
-		.prefix = *prefix,
+		.prefix = ip_prefix_network(prefix),
 		.next = { .action = (uint8_t)action,
 			  .leg = leg != NULL ? leg->index : GATEWAY_NO_PORT,
 			  .via = via != NULL ? *via : none },
@@ -114,12 +114,12 @@ static void table_add_outside(struct table *table, const struct gateway *gateway
 
 	if (leg->port == NULL)
 		return;
-	/* Its own addresses are its own whatever the link does; the way out is there only with it.
-	 */
-	for (unsigned i = 0; i < outside->address_count; i++)
-		table_add_host(table, &outside->addresses[i].ip, FIB_LOCAL, leg->port);
 	for (uint32_t i = 0; i < gateway->config->nat.pool_count; i++)
 		table_add_host(table, &gateway->config->nat.pool[i], FIB_LOCAL, leg->port);
+	/* Its own addresses are its own whatever the link does; the way out is there only with it.
+	 */
+	for (unsigned i = 0; i < outside->address_count && !outside->link; i++)
+		table_add_host(table, &outside->addresses[i].ip, FIB_LOCAL, leg->port);
 	if (!outside->link)
 		return;
 	table_add_leg(table, leg);

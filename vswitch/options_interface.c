@@ -9,6 +9,7 @@
 
 static const char *const driver_names[] = {
 	[INTERFACE_DRIVER_PACKET] = "packet",
+	[INTERFACE_DRIVER_XDP] = "xdp",
 	NULL,
 };
 
@@ -63,7 +64,7 @@ const struct config_key port_interface_keys[] = {
 	  .help = "name of an interface of the host",
 	  FIELD(name),
 	  .unique = "interface" },
-	{ .name = "driver", .read = read_driver, .help = "packet", FIELD(driver) },
+	{ .name = "driver", .read = read_driver, .help = "packet or xdp", FIELD(driver) },
 	{ .name = "queues", .read = read_queues, .help = "queues, 1 to 16", FIELD(queues) },
 	{ .name = "allow-default-route",
 	  .read = read_allow,

@@ -4,6 +4,7 @@
 #include "vswitch/packet_socket.h"
 
 #include "base/vnet_header.h"
+#include "vswitch/interface_driver.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -202,13 +203,6 @@ static int start(struct packet_socket *const *sockets, uint16_t count, int ifind
 int packet_socket_fd(const struct packet_socket *s)
 {
 	return s->fd;
-}
-
-uint32_t packet_socket_offloads(const struct packet_socket *s)
-{
-	/* Not UFO and USO: the kernel takes them, but a packet socket on the other end of a veth
-	 * pair, which may be another weft's, cannot say them, and drops. */
-	return OFFLOAD_CSUM | OFFLOAD_TSO4 | OFFLOAD_TSO6 | OFFLOAD_TSO_ECN;
 }
 
 bool packet_socket_is_empty(const struct packet_socket *s)
@@ -426,3 +420,60 @@ uint32_t packet_socket_send(struct packet_socket *s, struct frame *const *frames
 	counter_add(&counters->transmit_bytes, bytes);
 	return sent;
 }
+
+static int driver_open(const struct netlink_link *link, void **queues, uint16_t count,
+		       struct error *error)
+{
+	return packet_socket_open(link->index, (struct packet_socket **)queues, count, error);
+}
+
+static void driver_close(void **queues, uint16_t count)
+{
+	for (uint16_t i = 0; i < count; i++)
+		packet_socket_close(queues[i]);
+}
+
+static int driver_fd(const void *queue)
+{
+	return packet_socket_fd(queue);
+}
+
+static uint64_t driver_lost(void *queue)
+{
+	return packet_socket_lost(queue);
+}
+
+static uint32_t driver_receive(void *queue, struct burst *burst, struct port_counters *counters)
+{
+	return packet_socket_receive(queue, burst, counters);
+}
+
+static uint32_t driver_send(void *queue, struct frame *const *frames, uint32_t count,
+			    struct port_counters *counters)
+{
+	return packet_socket_send(queue, frames, count, counters);
+}
+
+static uint32_t driver_offloads(const void *queue)
+{
+	/* Not UFO and USO: the kernel takes them, but a packet socket on the other end of a veth
+	 * pair, which may be another weft's, cannot say them, and drops. */
+	return OFFLOAD_CSUM | OFFLOAD_TSO4 | OFFLOAD_TSO6 | OFFLOAD_TSO_ECN;
+}
+
+static bool driver_is_empty(void *queue)
+{
+	return packet_socket_is_empty(queue);
+}
+
+const struct driver driver_packet = {
+	.name = "packet",
+	.open = driver_open,
+	.close = driver_close,
+	.fd = driver_fd,
+	.lost = driver_lost,
+	.receive = driver_receive,
+	.send = driver_send,
+	.offloads = driver_offloads,
+	.is_empty = driver_is_empty,
+};

@@ -32,9 +32,6 @@ uint32_t packet_socket_send(struct packet_socket *socket, struct frame *const *f
 /* Worker. Whether nothing is there to be received. */
 bool packet_socket_is_empty(const struct packet_socket *socket);
 
-/* What a send can take, enum offload. */
-uint32_t packet_socket_offloads(const struct packet_socket *socket);
-
 /* Control. Frames the kernel had no room for in this socket, since it was opened. */
 uint64_t packet_socket_lost(struct packet_socket *socket);
 

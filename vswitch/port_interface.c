@@ -1,7 +1,7 @@
 /* The interface port: an interface of the host, whose segment it joins with MACs of its own; the
- * host goes on to use it as before. Frames pass by packet sockets (packet_socket.c), one a queue.
- * What the host itself sends or is sent does not come here, so guests do not reach the host's own
- * addresses by this interface, as with macvtap.
+ * host goes on to use it as before. Frames pass by a driver (interface_driver.h), which has a queue
+ * of its own for each of the port's. What the host itself sends or is sent does not come here, so
+ * guests do not reach the host's own addresses by this interface, as with macvtap.
  *
  * Control opens, follows the interface over netlink, and closes; workers receive and send. When
  * the interface disappears the port is down; when one of that name comes back, it is opened anew.
@@ -9,9 +9,9 @@
 #include "vswitch/port_interface.h"
 
 #include "base/log.h"
+#include "vswitch/interface_driver.h"
 #include "vswitch/netlink.h"
 #include "vswitch/options.h"
-#include "vswitch/packet_socket.h"
 #include "vswitch/port.h"
 
 #include <errno.h>
@@ -23,11 +23,17 @@ struct interface {
 	struct netlink_watch *watch;
 	struct netlink_link link; /* as last heard; index 0: gone */
 	uint64_t lost;		  /* of sockets closed since */
-	uint16_t queues;
-	struct packet_socket **sockets; /* all NULL while the port is closed for the moment */
+	const struct driver *driver;
+	uint16_t count;
+	void **queues; /* the driver's; all NULL while the port is closed for the moment */
 	char fault[ERROR_TEXT_MAX];
 	void (*changed)(void *context);
 	void *context;
+};
+
+static const struct driver *const drivers[] = {
+	[INTERFACE_DRIVER_PACKET] = &driver_packet,
+	[INTERFACE_DRIVER_XDP] = &driver_xdp,
 };
 
 static void on_link(void *context, const struct netlink_link *link);
@@ -63,10 +69,10 @@ int port_interface_check(const struct port_config *config, struct error *error)
 
 static bool is_open(const struct interface *interface)
 {
-	return interface->sockets[0] != NULL;
+	return interface->queues[0] != NULL;
 }
 
-static void close_sockets(struct port *port, struct interface *interface)
+static void close_queues(struct port *port, struct interface *interface)
 {
 	if (!is_open(interface))
 		return;
@@ -75,32 +81,33 @@ static void close_sockets(struct port *port, struct interface *interface)
 	for (uint16_t i = 0; i < port->send_count; i++)
 		port_queue_halt(&port->send_queues[i]);
 	port_grace_period(port);
-	for (uint16_t i = 0; i < interface->queues; i++) {
-		interface->lost += packet_socket_lost(interface->sockets[i]);
-		packet_socket_close(interface->sockets[i]);
-		interface->sockets[i] = NULL;
-	}
+	for (uint16_t i = 0; i < interface->count; i++)
+		interface->lost += interface->driver->lost(interface->queues[i]);
+	interface->driver->close(interface->queues, interface->count);
+	memset(interface->queues, 0, interface->count * sizeof(*interface->queues));
 }
 
-static int open_sockets(struct port *port, struct interface *interface, struct error *error)
+static int open_queues(struct port *port, struct interface *interface, struct error *error)
 {
-	int rc =
-	    packet_socket_open(interface->link.index, interface->sockets, interface->queues, error);
+	const struct driver *driver = interface->driver;
+	int rc = driver->open(&interface->link, interface->queues, interface->count, error);
 
-	for (uint16_t i = 0; rc == 0 && i < interface->queues; i++) {
-		struct packet_socket *socket = interface->sockets[i];
+	for (uint16_t i = 0; rc == 0 && i < interface->count; i++) {
+		void *queue = interface->queues[i];
 
-		port->send_queues[i].handle = port->receive_queues[i].handle = socket;
+		port->send_queues[i].handle = port->receive_queues[i].handle = queue;
 		port_queue_start(&port->send_queues[i], -1);
-		port_queue_start(&port->receive_queues[i], packet_socket_fd(socket));
+		port_queue_start(&port->receive_queues[i], driver->fd(queue));
 	}
+	if (rc != 0)
+		error_prefix(error, "interface '%s': ", interface->link.name);
 	return rc;
 }
 
 static void interface_free(struct interface *interface)
 {
 	netlink_unwatch(interface->watch);
-	free(interface->sockets);
+	free(interface->queues);
 	free(interface);
 }
 
@@ -110,7 +117,7 @@ static void interface_close(struct port *port)
 
 	if (!interface)
 		return;
-	close_sockets(port, interface);
+	close_queues(port, interface);
 	port_set_link(port, false);
 	interface_free(interface);
 	port->private = NULL;
@@ -124,9 +131,10 @@ static int interface_open(struct port *port, struct event_base *loop, struct err
 
 	if (!interface)
 		return error_set(error, ENOMEM, "out of memory");
-	interface->queues = options->queues;
-	interface->sockets = calloc(options->queues, sizeof(*interface->sockets));
-	if (!interface->sockets) {
+	interface->driver = drivers[options->driver];
+	interface->count = options->queues;
+	interface->queues = calloc(options->queues, sizeof(*interface->queues));
+	if (!interface->queues) {
 		rc = error_set(error, ENOMEM, "out of memory");
 		goto fail;
 	}
@@ -143,12 +151,12 @@ static int interface_open(struct port *port, struct event_base *loop, struct err
 		error_set(error, -rc, "out of memory");
 		goto fail;
 	}
-	rc = open_sockets(port, interface, error);
+	port->private = interface; /* the queues' workers look there from their start */
+	rc = open_queues(port, interface, error);
 	if (rc != 0) {
-		error_prefix(error, "interface '%s': ", options->name);
+		port->private = NULL;
 		goto fail;
 	}
-	port->private = interface;
 	port->fault = NULL;
 	port_set_link(port, interface->link.carrier);
 	return 0;
@@ -160,7 +168,7 @@ fail:
 /* Down with a reason, which is logged when it is a new one. */
 static void fail(struct port *port, struct interface *interface, const char *reason)
 {
-	close_sockets(port, interface);
+	close_queues(port, interface);
 	if (strcmp(interface->fault, reason) != 0)
 		log_warning("port %s: %s", port->name, reason);
 	snprintf(interface->fault, sizeof(interface->fault), "%s", reason);
@@ -174,11 +182,18 @@ static void follow(struct port *port, struct interface *interface, const struct 
 	struct error error;
 
 	if (is_open(interface) && link->index != interface->link.index)
-		close_sockets(port, interface);
+		close_queues(port, interface);
 	interface->link = *link;
-	if (!is_open(interface)) {
+	if (is_open(interface)) {
+		if (interface->driver->follow &&
+		    interface->driver->follow(interface->queues, link, &error) != 0) {
+			error_prefix(&error, "interface '%s': ", link->name);
+			fail(port, interface, error.text);
+			return;
+		}
+	} else {
 		if (check_link(&port->config.options.interface, link, &error) != 0 ||
-		    open_sockets(port, interface, &error) != 0) {
+		    open_queues(port, interface, &error) != 0) {
 			fail(port, interface, error.text);
 			return;
 		}
@@ -218,27 +233,32 @@ void port_interface_listen(struct port *port, void (*changed)(void *context), vo
 	interface->context = context;
 }
 
+static const struct driver *driver_of(const struct port_queue *queue)
+{
+	return ((const struct interface *)queue->port->private)->driver;
+}
+
 static uint32_t interface_receive(struct port_queue *queue, struct burst *burst,
 				  struct port_counters *counters)
 {
-	return packet_socket_receive(queue->handle, burst, counters);
+	return driver_of(queue)->receive(queue->handle, burst, counters);
 }
 
 static uint32_t interface_send(struct port_queue *queue, struct frame *const *frames,
 			       uint32_t count, struct port_counters *counters)
 {
-	return packet_socket_send(queue->handle, frames, count, counters);
+	return driver_of(queue)->send(queue->handle, frames, count, counters);
 }
 
-/* The socket is watched by its edges, so what came before must be seen here. */
+/* The queue's fd is watched by its edges, so what came before must be seen here. */
 static bool interface_arm(struct port_queue *queue)
 {
-	return packet_socket_is_empty(queue->handle);
+	return driver_of(queue)->is_empty(queue->handle);
 }
 
 static uint32_t interface_offloads(const struct port_queue *queue)
 {
-	return packet_socket_offloads(queue->handle);
+	return driver_of(queue)->offloads(queue->handle);
 }
 
 static void interface_show(const struct port *port, json_t *object)
@@ -247,12 +267,14 @@ static void interface_show(const struct port *port, json_t *object)
 	char mac[MAC_TEXT_LENGTH];
 	uint64_t lost = interface->lost;
 
-	for (uint16_t i = 0; is_open(interface) && i < interface->queues; i++)
-		lost += packet_socket_lost(interface->sockets[i]);
+	for (uint16_t i = 0; is_open(interface) && i < interface->count; i++)
+		lost += interface->driver->lost(interface->queues[i]);
 	json_object_set_new(object, "interface", json_string(port->config.options.interface.name));
-	json_object_set_new(object, "driver", json_string("packet"));
-	json_object_set_new(object, "queues", json_integer(interface->queues));
+	json_object_set_new(object, "driver", json_string(interface->driver->name));
+	json_object_set_new(object, "queues", json_integer(interface->count));
 	json_object_set_new(object, "kernel_drops", json_integer((json_int_t)lost));
+	if (is_open(interface) && interface->driver->show)
+		interface->driver->show(interface->queues, object);
 	if (interface->link.index == 0)
 		return;
 	json_object_set_new(object, "ifindex", json_integer(interface->link.index));

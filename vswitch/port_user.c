@@ -294,6 +294,11 @@ int port_user_remove_forward(struct port *port, uint8_t protocol, const struct i
 					 error);
 }
 
+const struct user_forward *port_user_forwards(const struct port *port, uint32_t *count)
+{
+	return user_stack_forwards(((const struct user_port *)port->private)->stack, count);
+}
+
 const struct port_type port_user = {
 	.name = "user",
 	.keys = port_user_keys,

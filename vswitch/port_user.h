@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 struct port;
+struct user_forward; /* user_stack.h */
 
 /* The network behind a user port. Its one host, to which forwards go, is `guest` (a gateway's outer
  * leg has this address, nothing gives it to it); `gateway` is its way out, `dns` the host's
@@ -35,5 +36,7 @@ int port_user_add_forward(struct port *port, uint8_t protocol, const struct ip *
 /* Stops listening; what is connected goes on. -ENOENT when there is no such forward. */
 int port_user_remove_forward(struct port *port, uint8_t protocol, const struct ip *host,
 			     uint16_t host_port, struct error *error);
+/* Those there are, in the order they were added; valid until one is added or removed. */
+const struct user_forward *port_user_forwards(const struct port *port, uint32_t *count);
 
 #endif

@@ -316,6 +316,8 @@ static int move_to(struct vswitch *vswitch, const char *file, const struct confi
 		return result != 0 ? result : error_set(error, ENOMEM, "out of memory");
 	}
 	gateways_settle(vswitch);
+	if (result == 0)
+		gateways_end_sessions(vswitch);
 	forget_edited(vswitch, move);
 	for (uint32_t i = 0; i < CONFIG_PORTS_MAX; i++)
 		network_free(move->old[i]);

@@ -141,3 +141,52 @@ def test_several_queues(lab, place):
         assert frame in sent and frame not in seen
         seen.append(frame)
     assert switch.port("lab.uplink")["queues"] == 4
+
+
+XDP = [*CAPABILITIES, "bpf", "ipc_lock"]
+
+
+def tags_stay(host, segment):
+    host.run("ethtool", "-K", "eth1", "rxvlan", "off")
+    segment.run("ethtool", "-K", "wire0", "txvlan", "off")
+
+
+@pytest.mark.sanitizer
+@pytest.mark.parametrize("mode", ["native", "generic"])
+def test_xdp(lab, place, mode):
+    """Guests and segment reach each other, the host is undisturbed, and nothing is left when weftd is killed."""
+    host, segment = place
+    tags_stay(host, segment)
+    if mode == "generic":  # a veth's driver wants no program when the other end may send more than it takes
+        segment.run("ip", "link", "set", "wire0", "mtu", 9000)
+    switch = lab.switch(config(lab, driver="xdp"), namespace=host.name, capabilities=XDP)
+    port = switch.port("lab.uplink")
+    assert (port["driver"], port["xdp_mode"], port["zero_copy"]) == ("xdp", mode, False)
+    guest = lab.frontend("guest")
+    wire = segment.raw_socket("wire0")
+    lab.stack.callback(wire.close)
+    for size in (20, 500, 1400):
+        guest.send(plain(RECEIVER, mac(0x77), b"out" * (size // 3)))
+        wire.receive_matching(lambda frame: b"out" * (size // 3) in frame)
+        wire.send(plain(mac(0x77), RECEIVER, b"in" * (size // 2)))
+        guest.receive_matching(lambda frame: b"in" * (size // 2) in frame)
+    host.run("ip", "neigh", "flush", "all")
+    segment.run("ip", "neigh", "flush", "all")
+    assert " 0% packet loss" in host.run("ping", "-c", 3, "-i", 0.1, "-W", 5, "10.8.0.2")
+    assert " 0% packet loss" in segment.run("ping", "-c", 3, "-i", 0.1, "-W", 5, "10.8.0.1")
+    assert "xdp" in host.run("ip", "link", "show", "eth1")
+    switch.kill()
+    assert "xdp" not in host.run("ip", "link", "show", "eth1")
+    switch.start()
+    assert switch.port("lab.uplink")["xdp_mode"] == mode
+
+
+def test_xdp_refused(lab, place):
+    host, segment = place
+    switch = lab.switch({"networks": {"lab": {"mode": "bridge"}}}, namespace=host.name, capabilities=CAPABILITIES)
+    switch.write_config(config(lab, driver="xdp"))
+    with pytest.raises(WeftError, match=r"rxvlan off"):
+        switch.weft("apply", switch.file)
+    tags_stay(host, segment)
+    with pytest.raises(WeftError, match=r"XDP needs CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF"):
+        switch.weft("apply", switch.file)

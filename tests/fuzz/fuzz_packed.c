@@ -187,6 +187,7 @@ static void guest_destroy(struct guest *guest)
 	for (uint32_t i = 0; i < guest->memory->region_count; i++)
 		free(guest->memory->regions[i].host_address);
 	free(guest->memory);
+	virtqueue_release(&guest->vq);
 	free(guest->vq.journal);
 	free((void *)guest->log.bits);
 }

@@ -31,8 +31,7 @@ static void check_address(int version, const uint8_t *bytes, const char *text)
 	assert_string_equal(found, text);
 }
 
-/* MACs, lengths, checksums. */
-static void check_sums(const struct host *host, const struct arrival *arrival)
+void host_check_sums(const struct host *host, const struct arrival *arrival)
 {
 	const uint8_t *ip = arrival->bytes + arrival->l3, *l4 = arrival->bytes + arrival->l4;
 	uint32_t length = arrival->length - arrival->l4;
@@ -84,7 +83,7 @@ void host_expect(struct host *host, const struct datagram *datagram)
 	const uint8_t *ip = arrival->bytes + arrival->l3, *l4 = arrival->bytes + arrival->l4;
 	uint32_t header = datagram->protocol == IPPROTO_TCP ? 20 : 8;
 
-	check_sums(host, arrival);
+	host_check_sums(host, arrival);
 	check_ends(arrival->version, ip, l4, datagram);
 	if (datagram->hops != 0)
 		assert_int_equal(ip[arrival->version == 4 ? 8 : 7], datagram->hops);
@@ -103,7 +102,7 @@ void host_expect_error(struct host *host, const char *from, uint8_t type, uint8_
 	const uint8_t *ip = arrival->bytes + arrival->l3, *l4 = arrival->bytes + arrival->l4;
 	uint32_t inner = arrival->version == 4 ? 20 : 40;
 
-	check_sums(host, arrival);
+	host_check_sums(host, arrival);
 	check_address(arrival->version, ip + (arrival->version == 4 ? 12 : 8), from);
 	assert_int_equal(arrival->protocol, arrival->version == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
 	assert_int_equal(l4[0], type);

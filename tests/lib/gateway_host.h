@@ -82,6 +82,8 @@ void host_solicit(struct host *host, uint64_t mac);
 
 /* The next packet that is not ARP, neighbour discovery or a router's; the caller frees it. */
 struct arrival *host_receive(struct host *host);
+/* MACs, lengths and checksums of a packet are right; a partial one's, where its header says so. */
+void host_check_sums(const struct host *host, const struct arrival *arrival);
 /* That packet is this one: addressed to us by the gateway, its checksums right, the pattern whole.
  * `hops` is compared when it is not 0. */
 void host_expect(struct host *host, const struct datagram *datagram);

@@ -8,6 +8,7 @@ and the same over IPv6. Used by the end-to-end tests of gateways. Sockets are th
 
 import contextlib
 import errno
+import itertools
 import json
 import select
 import socket
@@ -28,6 +29,7 @@ FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 IP_MTU_DISCOVER, IP_MTU, IP_RECVERR, PMTUDISC_DO = 10, 14, 11, 2
 IPV6_MTU_DISCOVER, IPV6_MTU, IPV6_RECVERR = 23, 24, 25
+places = itertools.count(1)
 UNREACHABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH)
 
 
@@ -56,8 +58,9 @@ class Place:
 
     def __init__(self, lab, far_mtu=1500):
         self.lab = lab
-        self.host, self.far = lab.namespace("host"), lab.namespace("far")
-        self.guests = {name: lab.namespace(f"guest-{name}") for name in GUESTS}
+        number = next(places)
+        self.host, self.far = lab.namespace(f"{number}-host"), lab.namespace(f"{number}-far")
+        self.guests = {name: lab.namespace(f"{number}-{name}") for name in GUESTS}
         self.switch = self.api = None
         self.host.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1",
                       # weftd's tap is ready at once.

@@ -239,7 +239,7 @@ static inline bool rig_take_used(struct rig *rig, struct rig_used *used)
 
 static inline void rig_expect_used(struct rig *rig, uint32_t id, uint32_t length)
 {
-	struct rig_used used;
+	struct rig_used used = { 0 };
 
 	assert_true(rig_take_used(rig, &used));
 	assert_int_equal(used.id, id);

@@ -411,7 +411,7 @@ static void test_loop_is_refused(void **state)
 
 static void write_file(const char *path, const char *text)
 {
-	char temporary[64];
+	char temporary[256];
 	FILE *file;
 
 	snprintf(temporary, sizeof(temporary), "%s.new", path);

@@ -53,13 +53,14 @@ static struct ip ip_of(const char *text)
 static void guest_send(struct fixture *f, const uint8_t *bytes, size_t length)
 {
 	static uint8_t head[FRAME_SLOT];
-	struct frame_segment segment = { bytes + FRAME_HEAD_MAX,
-					 (uint32_t)length - FRAME_HEAD_MAX };
+	struct frame_segment segment;
 	struct frame frame = { .head = head + FRAME_HEADROOM, .length = (uint32_t)length };
 
 	frame.head_length = (uint16_t)(length < FRAME_HEAD_MAX ? length : FRAME_HEAD_MAX);
 	memcpy(frame.head, bytes, frame.head_length);
 	if (length > FRAME_HEAD_MAX) {
+		segment.base = bytes + frame.head_length;
+		segment.length = (uint32_t)length - frame.head_length;
 		frame.segments = &segment;
 		frame.segment_count = 1;
 	}
