@@ -16,8 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SHARE 64u /* frames of one port that may wait for control */
-#define FLOOD 200u
+#define SHARE 64u  /* frames of one port that may wait for control */
+#define FLOOD 120u /* requests are broadcast: the other guest has room for all of them */
 
 #define YAML                                                                                       \
 	"networks:\n"                                                                              \
@@ -120,9 +120,9 @@ static void test_put_until_full(void **state)
 		put++;
 	assert_in_range(put, 128, 300);
 	port_gateway_flush(port);
-	while (switch_fixture_totals(&lab.fixture, "a").transmit_packets +
-		   switch_fixture_totals(&lab.fixture, "a").drops[DROP_NO_BUFFERS] <
-	       put) {
+	while (got == 0 || switch_fixture_totals(&lab.fixture, "a").transmit_packets +
+				   switch_fixture_totals(&lab.fixture, "a").drops[DROP_NO_BUFFERS] <
+			       put) {
 		struct arrival *arrival;
 
 		host_poll(lab.a);
@@ -132,8 +132,9 @@ static void test_put_until_full(void **state)
 			free(arrival);
 		}
 	}
-	assert_int_not_equal(got, 0);
-	assert_true(port_gateway_put(port, frame, sizeof(frame)));
+	/* The worker gives the room back when it has sent. */
+	while (!port_gateway_put(port, frame, sizeof(frame)))
+		sched_yield();
 	lab_close(&lab);
 }
 
