@@ -71,7 +71,8 @@ def test_from_one_to_the_next(place):
         for version in (4, 6):
             client, server, seen = reach(place, "a", version)
             assert seen == SEEN_AS[kind][version], kind
-            place.ping("b", FAR[version])
+            if (kind, version) != ("user", 6):  # host sockets know no ping over IPv6
+                place.ping("b", FAR[version])
             exchange(client, server)
         for pair in neighbours:
             exchange(*pair)
