@@ -107,12 +107,15 @@ class Echo:
 class Guest:
     """A guest that is the kernel: its tap has been moved into a namespace of its own."""
 
-    def __init__(self, world, name, number):
+    def __init__(self, world, name, number, namespace=None):
         self.world, self.name, self.number = world, name, number
         self.device, self.mac = f"w{name}", mac(number)
-        self.namespace = world.namespace(f"guest-{name}")
+        self.namespace = namespace or world.namespace(f"guest-{name}")
         self.run = self.namespace.run
-        self.namespace.adopt(world.host, self.device, mac=self.mac)
+        if namespace:
+            namespace.set_up(self.device, mac=self.mac)
+        else:
+            self.namespace.adopt(world.host, self.device, mac=self.mac)
 
     def spawn(self, *command):
         child = self.namespace.spawn(*command)
@@ -209,10 +212,11 @@ class World:
     """Namespaces host, router and internet, and a weftd with one network "lab" (others by `more`).
 
     `uplink`: "none", "tap", "interface", "user"; `keys` are added to the uplink's, `network` to the network's.
+    `guests` are behind taps, `veths` behind interfaces of the host's, which are there without weftd.
     """
 
     def __init__(self, lab, mode, uplink, guests=("a", "b"), network=None, keys=None, more=None, ports=None,
-                 addresses=True):
+                 veths=(), addresses=True):
         self.lab, self.mode, self.kind = lab, mode, uplink
         self.number = next(worlds)
         self.host = self.namespace("host")
@@ -236,14 +240,17 @@ class World:
             lab.stack.callback(echo.close)
         self.config = {"networks": {"lab": self.network(network or {}, keys or {}), **(more or {})},
                        "ports": {**{name: {"network": "lab", "tap": f"w{name}"} for name in guests},
+                                 **{name: {"network": "lab", "interface": f"p{name}"} for name in veths},
                                  **(ports or {})}}
+        behind = {name: self.namespace(f"guest-{name}") for name in veths}
+        for name, namespace in behind.items():
+            link(self.host, f"p{name}", namespace, f"w{name}")
         self.switch = lab.switch(self.config, namespace=self.host.name, capabilities=CAPABILITIES)
         if uplink == "interface" and mode == "routed":
             for family in (4, 6):
                 self.router.run("ip", "route", "add", PREFIX[family], "via", OUTSIDE[family])
-        self.guests = {name: Guest(self, name, number)
-                       for number, name in enumerate(self.config["ports"], 1)
-                       if "tap" in self.config["ports"][name]}
+        self.guests = {name: Guest(self, name, number, behind.get(name))
+                       for number, name in enumerate(self.config["ports"], 1)}
 
     def namespace(self, name):
         """One of this world's own: there may be several at once."""
