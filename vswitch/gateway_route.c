@@ -87,6 +87,26 @@ static const struct gateway_leg *find_leg(const struct gateway *gateway, const s
 	return NULL;
 }
 
+/* What has to be translated needs an address to leave from: without it there is no way, and guests
+ * are told so. */
+static bool can_leave(const struct gateway *gateway, bool v4)
+{
+	const struct gateway_outside *outside = &gateway->outside;
+	const struct nat_config *nat = &gateway->config->nat;
+
+	if (!config_modes[gateway->mode].translates)
+		return true;
+	for (unsigned i = 0; i < outside->address_count; i++) {
+		if (ip_is_v4(&outside->addresses[i].ip) == v4)
+			return true;
+	}
+	for (uint32_t i = 0; i < nat->pool_count; i++) {
+		if (ip_is_v4(&nat->pool[i]) == v4)
+			return true;
+	}
+	return false;
+}
+
 static void table_add_outside(struct table *table, const struct gateway *gateway)
 {
 	const struct gateway_leg *leg = &gateway->legs[GATEWAY_OUTER];
@@ -113,9 +133,9 @@ static void table_add_outside(struct table *table, const struct gateway *gateway
 				  leg->port, &state->routes[i].via);
 		}
 	}
-	if (outside->has_gateway4)
+	if (outside->has_gateway4 && can_leave(gateway, true))
 		table_add_default(table, &outside->gateway4, leg->port);
-	if (outside->has_gateway6)
+	if (outside->has_gateway6 && can_leave(gateway, false))
 		table_add_default(table, &outside->gateway6, leg->port);
 }
 

@@ -19,7 +19,8 @@ DHCP_CONFIG = {
     "routes": [{"to": "10.20.0.0/16", "via": "10.8.0.253"}],
     "boot": {"server": "10.8.0.2", "file": "boot.efi", "name": "tftp.lab"},
     "options": {"224": "hello", "225": "0x0a0b"},
-    "hosts": {"web": {"mac": mac(1), "ip": "10.8.0.10", "ip6": "fd00:8::10"}, "db": {"client-id": "the-db", "ip": "10.8.0.11"},
+    "hosts": {"web": {"mac": mac(1), "ip": "10.8.0.10", "ip6": "fd00:8::10"},
+              "db": {"client-id": "the-db", "ip": "10.8.0.11"},
               "named": {"ip": "10.8.0.12"}},
 }
 IPV6_KEYS = (("accept_dad", 0), ("router_solicitation_delay", 0), ("accept_ra", 1), ("disable_ipv6", 0))
@@ -152,8 +153,8 @@ def test_dhcpcd(lab):
 @pytest.mark.sanitizer
 def test_stateful_dhcpv6(lab):
     """As odhcp6c or dhclient ask: a range of its own, a reservation, and a release."""
-    world = make_world(lab.stack, {"dhcp6": {"mode": "stateful", "range": "fd00:8::100-fd00:8::1ff", "ntp": "fd00:8::123",
-                                             "search": ["six.test"]}})
+    world = make_world(lab.stack, {"dhcp6": {
+        "mode": "stateful", "range": "fd00:8::100-fd00:8::1ff", "ntp": "fd00:8::123", "search": ["six.test"]}})
     for name, expected in (("a", re.compile("fd00:8::10")), ("b", re.compile("fd00:8::1[0-9a-f]{2}"))):
         guest = world.guests[name]
         ipv6_on(guest)
@@ -185,7 +186,8 @@ def test_stateless_dhcpv6(world):
 @pytest.mark.sanitizer
 def test_router_advertisement(lab):
     world = World(lab, "routed", "tap", guests=("b",), network={
-        "ra": {"preferred": "1h", "valid": "2h", "mtu": 1400, "dns": "fd00:8::53", "search": ["six.test"], "lifetime": 3000}})
+        "ra": {"preferred": "1h", "valid": "2h", "mtu": 1400, "dns": "fd00:8::53", "search": ["six.test"],
+               "lifetime": 3000}})
     guest = world.guests["b"]
     assert guest.slaac(dad=True) == "fd00:8::5054:ff:fe00:1"
     text = guest.run("rdisc6", "-1", guest.device)
@@ -207,7 +209,8 @@ def test_perfdhcp(lab):
     ipv6_on(guest)
     wait_until(lambda: "tentative" not in guest.run("ip", "-6", "addr") and "fe80" in guest.run("ip", "-6", "addr"),
                what="link-local address")
-    text = guest.run("perfdhcp", "-6", "-l", guest.device, "-r", 100, "-n", 50, "-R", 50, "-u", "-W", 1000000, check=False)
+    text = guest.run("perfdhcp", "-6", "-l", guest.device, "-r", 100, "-n", 50, "-R", 50, "-u", "-W", 1000000,
+                     check=False)
     exchanges = re.findall(r"sent packets: (\d+)\s+received packets: (\d+)\s+drops: (\d+)", text)
     assert exchanges == [("50", "50", "0")] * 2 and "non unique addresses: 0" in text, text
     assert sum(":" in ip for ip in leases(world)) == 50
@@ -240,7 +243,8 @@ def test_decline(small):
 
 def test_taken_address_is_not_offered(lab):
     """Somebody sits on every address of the range but one: the server looks before it offers."""
-    world = World(lab, "isolated", "none", guests=("a",), ports={"s": {"network": "lab", "tap": "ws", "antispoof": False}},
+    world = World(lab, "isolated", "none", guests=("a",),
+                  ports={"s": {"network": "lab", "tap": "ws", "antispoof": False}},
                   network={"dhcp": {"range": "10.8.0.100-10.8.0.102", "lease": "10m"}})
     squatter, guest = world.guests["s"], world.guests["a"]
     squatter.run("sysctl", "-qw", "net.ipv4.conf.all.arp_ignore=0")
@@ -268,7 +272,8 @@ def test_exhaustion(small):
 
 def test_starvation_by_one_guest(lab):
     """A guest that invents clients gets some addresses and no more; another one still gets its own."""
-    world = World(lab, "isolated", "none", guests=("b",), ports={"a": {"network": "lab", "tap": "wa", "antispoof": False}})
+    world = World(lab, "isolated", "none", guests=("b",),
+                  ports={"a": {"network": "lab", "tap": "wa", "antispoof": False}})
     raw = world.guests["a"].raw()
     for number in range(200):
         raw.send(message("discover", f"52:54:00:11:22:{number:02x}"))

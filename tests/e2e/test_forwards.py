@@ -169,6 +169,9 @@ def test_hairpin_between_mappings(place, version):
         guests[name].sendto(b"who am I?", far.getsockname()[:2])
         mapped[name] = far.recvfrom(100)[1][:2]
     guests["a"].sendto(b"I open the way", mapped["b"])
+    # The two come by queues of their own: the second must not overtake the first.
+    wait_value(lambda: [(row["remote"]["ip"], row["remote"]["port"]) for row in place.sessions(guest="a")],
+               lambda remotes: mapped["b"] in remotes, "a way opened")
     guests["b"].sendto(b"hello a", mapped["a"])
     data, sender = guests["a"].recvfrom(100)
     assert data == b"hello a" and sender[:2] == mapped["b"]

@@ -5,7 +5,7 @@ import contextlib
 import socket
 
 import pytest
-from lab import Lab, mac, needs_root
+from lab import mac, needs_root
 from process import wait_until
 from world import GATEWAY, INTERNET, OUTSIDE, ROUTER, STATIC, Echo, World, give, ping, serve_dhcp, talk
 
@@ -85,13 +85,15 @@ def test_addresses_given(lab):
     serve_dhcp(lab, world.router, "wire0", "10.255.0.200,10.255.0.220", "fd00:ff::", *options)
     world.router.run("ip", "link", "set", "wire0", "up")
     give(world.router, "wire0", f"{ROUTER[6]}/64")
-    second = wait_until(lambda: (now := ipv4_outside(world)) and now != first and now, timeout=40, what="another address")
+    second = wait_until(lambda: (now := ipv4_outside(world)) and now != first and now, timeout=40,
+                        what="another address")
     assert second.startswith("10.255.0.2")
     assert a.talk(TCP, INTERNET[4])[0] == second.split("/")[0]
 
 
 def test_renewal(lab):
-    """A lease of seconds is renewed without a word to the guests; when the server has gone, so has the address."""
+    """A lease of seconds (10 are the least that weft takes) is renewed without a word to the guests; when the server
+    has gone, so has the address."""
     world = dynamic(lab)
     config = lab.directory / "udhcpd.conf"
     config.write_text(f"""start 10.255.0.100
@@ -102,7 +104,7 @@ lease_file {lab.directory}/udhcpd.leases
 pidfile {lab.directory}/udhcpd.pid
 option subnet 255.255.255.0
 option router 10.255.0.1
-option lease 6
+option lease 10
 """)
     (lab.directory / "udhcpd.leases").touch()
     server = world.router.spawn("busybox", "udhcpd", "-f", config)
@@ -112,13 +114,13 @@ option lease 6
     with contextlib.ExitStack() as stack:
         stream = connection(stack, a, world.internet, INTERNET[4], 4)
         acks = server.output.count("sending ACK")
-        server.wait_for(lambda text: text.count("sending ACK") >= acks + 2, 20, what="two renewals")
+        server.wait_for(lambda text: text.count("sending ACK") >= acks + 1, 20, what="a renewal")
         assert ipv4_outside(world) == address
         stream.turn()
     server.kill()
     wait_until(lambda: ipv4_outside(world) is None, what="the end of the lease")
     assert outside(world)["dhcp"]["state"] == "searching"
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match="nreachable|No route"):
         a.talk(TCP, INTERNET[4], timeout=20)
 
 
@@ -221,9 +223,9 @@ def test_forwards(lab, kind):
                 assert seen == INTERNET[family]
     talk(source, TCP, door[4], 3005)
     with pytest.raises(OSError):
-        talk(source, TCP, door[4], 3010, timeout=5)
+        talk(source, TCP, door[4], 3010, timeout=1)
     with pytest.raises(OSError):
-        talk(source, UDP, door[4], 3005, timeout=2)
+        talk(source, UDP, door[4], 3005, timeout=1)
     if kind != "user":
         assert b.talk(TCP, OUTSIDE[4], 2007) and b.talk(UDP, OUTSIDE[6], 2007)
         rows = world.switch.show("sessions")
@@ -258,9 +260,11 @@ def test_router_machine_as_uplink(lab):
               "ports": {"vm": {"network": "lab", "vhost-user": lab.socket("vm")}}}
     switch = lab.switch(config)
     router, guest = lab.uml("router", 1), lab.uml("vm", 2)
-    router.run(f"ip addr flush dev eth0 scope global; ip addr add {ROUTER[4]}/30 dev eth0; ip addr add {ROUTER[6]}/64 dev eth0 nodad; ip addr add {INTERNET[4]}/32 dev lo; "
+    router.run(f"ip addr flush dev eth0 scope global; ip addr add {ROUTER[4]}/30 dev eth0; "
+               f"ip addr add {ROUTER[6]}/64 dev eth0 nodad; ip addr add {INTERNET[4]}/32 dev lo; "
                f"ip addr add {INTERNET[6]}/128 dev lo; (while true; do nc -l -p 7 -e cat; done) >/dev/null 2>&1 &")
-    guest.run("ip addr flush dev eth0 scope global; printf '#!/bin/sh\n[ $1 = bound ] || exit 0\nip addr add $ip/$mask dev eth0\n"
+    guest.run("ip addr flush dev eth0 scope global; "
+              "printf '#!/bin/sh\n[ $1 = bound ] || exit 0\nip addr add $ip/$mask dev eth0\n"
               "ip route add default via $router\n' >/tmp/lease; chmod +x /tmp/lease; "
               "udhcpc -i eth0 -n -q -s /tmp/lease")
     assert "1 packets received" in guest.run(f"ping -c 1 -W 10 {INTERNET[4]}")
