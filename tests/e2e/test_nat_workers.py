@@ -29,13 +29,12 @@ def iperf_server(place, namespace):
 
 
 def iperf(namespace, to, *options):
-    """16 MiB over all streams together, and something over each, in each direction there is."""
+    """16 MiB over all streams together, in each direction there is; which has how much is their affair."""
     output = json.loads(namespace.run("iperf3", "-c", to, "-J", "-P", STREAMS, "-n", "16M", *options))
     assert "error" not in output, output["error"]
     assert output["end"]["sum_sent"]["bytes"] >= 16 << 20
-    streams = output["end"]["streams"]
-    assert len(streams) == STREAMS * (2 if "--bidir" in options else 1)
-    assert all(stream["receiver"]["bytes"] > 0 for stream in streams)
+    assert output["end"]["sum_received"]["bytes"] > 0
+    assert len(output["end"]["streams"]) == STREAMS * (2 if "--bidir" in options else 1)
 
 
 @pytest.mark.parametrize("version", [4, 6], ids=["ipv4", "ipv6"])
@@ -49,6 +48,7 @@ def test_streams(place, version, direction):
     # The control connection of each run, and a session for each stream.
     expected = len(GUESTS) * (1 + STREAMS * (2 if direction == "both" else 1))
     assert len(rows) == expected, rows
+    assert all(row["packets_out"] > 1 and row["packets_in"] > 0 for row in rows), rows
     assert len({(row["outside"]["port"], row["remote"]["port"]) for row in rows}) == expected
     nat = place.counters()["nat"]
     assert nat["created"] - nat["expired"] - nat["evicted"] == nat["sessions"]
