@@ -21,6 +21,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* libbpf's option structs are made by a macro in GNU's own C. */
+#ifdef __clang__
+#pragma clang diagnostic ignored "-Wgnu-zero-variadic-macro-arguments"
+#pragma clang diagnostic ignored "-Wgnu-statement-expression-from-macro-expansion"
+#endif
+
 #define TAG_LENGTH 4u
 
 struct xdp_program {

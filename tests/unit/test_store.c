@@ -299,7 +299,7 @@ static void test_missing_table_is_moved_aside(void **state)
 static void test_damaged_file_is_moved_aside(void **state)
 {
 	struct store *store = open_store();
-	char value[1000], key[8];
+	char value[1000], key[16];
 	struct stat status;
 	int fd;
 
