@@ -269,7 +269,11 @@ void gateways_forget_port(struct vswitch *vswitch, struct port *port)
 		gateway_host_stop(gateway);
 		gateway_outer_stop(gateway);
 		gateway_outer_unwatch(gateway);
+		/* Whatever comes in its place has others at its end, or the same ones with new
+		 * MACs. */
+		neighbour_clear_leg(gateway->neighbours, GATEWAY_OUTER, gateway_now());
 		gateway->uplink = NULL;
+		gateway->outside_changed = true;
 		gateway->stale = true;
 	}
 }

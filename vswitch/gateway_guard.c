@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "nat/nat.h"
 #include "route/guard.h"
 #include "route/lease.h"
 
@@ -17,7 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CLAIMS_MAX   16u /* the oldest goes for a seventeenth: privacy addresses change daily */
+#define CLAIMS_MAX   16u   /* the oldest goes for a seventeenth: privacy addresses change daily */
+#define CLAIMS_PAUSE 1000u /* ms: before the next one may, as it takes a look at all sessions */
 #define ND_TARGET    8u
 #define ND_LENGTH    24u
 #define INTERFACE_ID 8u /* where it stands in an IPv6 address */
@@ -30,6 +32,7 @@ struct binding {
 	bool changed; /* since it was published */
 	uint8_t claim_count;
 	struct ip claims[CLAIMS_MAX]; /* the oldest first */
+	uint64_t next_claim;	      /* when the oldest may go for another */
 };
 
 static bool is_in(const struct port *port, const struct gateway *gateway)
@@ -278,6 +281,23 @@ static bool is_taken(const struct gateway *gateway, const struct port *by, const
 	return false;
 }
 
+/* The oldest claim goes, with what was translated for it: else a guest would have as many sessions
+ * as it can make addresses. False when it is too soon for that. */
+static bool make_room(struct gateway *gateway, struct binding *binding)
+{
+	uint64_t now = gateway_now();
+
+	if (now < binding->next_claim)
+		return false;
+	binding->next_claim = now + CLAIMS_PAUSE;
+	if (gateway->nat != NULL)
+		nat_flush(gateway->nat, &binding->claims[0]);
+	memmove(&binding->claims[0], &binding->claims[1],
+		(CLAIMS_MAX - 1) * sizeof(binding->claims[0]));
+	binding->claim_count--;
+	return true;
+}
+
 static bool claim(struct gateway *gateway, struct port *port, const struct ip *ip)
 {
 	struct binding *binding = port->binding;
@@ -297,14 +317,10 @@ static bool claim(struct gateway *gateway, struct port *port, const struct ip *i
 			return true; /* asked before the guard was published */
 	}
 	if (route_leg_owns(&gateway->legs[GATEWAY_INNER].route, ip) ||
-	    is_taken(gateway, port, ip)) {
+	    is_taken(gateway, port, ip) ||
+	    (binding->claim_count == CLAIMS_MAX && !make_room(gateway, binding))) {
 		gateway->counters.claims_refused++;
 		return false;
-	}
-	if (binding->claim_count == CLAIMS_MAX) {
-		memmove(&binding->claims[0], &binding->claims[1],
-			(CLAIMS_MAX - 1) * sizeof(binding->claims[0]));
-		binding->claim_count--;
 	}
 	binding->claims[binding->claim_count++] = *ip;
 	gateway->counters.claims++;

@@ -12,7 +12,7 @@ import threading
 
 import pytest
 from gateway_place import (FAR, GUESTS, OUTSIDE, Place, assign, config, echo, exchange, guest_address, link,
-                           prepare, receive_exactly, settle, wait_value)
+                           receive_exactly, settle, wait_value)
 from lab import mac, needs_root
 from process import Child
 
@@ -186,7 +186,8 @@ def test_leases_and_neighbours_stay(place):
     start(place)
     place.guests["b"].run("ip", "addr", "flush", "dev", "eth0")
     script = place.lab.directory / "lease.sh"
-    script.write_text('#!/bin/sh\n[ "$1" = bound ] && ip addr add $ip/$mask dev $interface && echo "lease $ip"\nexit 0\n')
+    script.write_text('#!/bin/sh\n[ "$1" = bound ] && ip addr add $ip/$mask dev $interface && echo "lease $ip"\n'
+                      'exit 0\n')
     script.chmod(0o755)
     client = Child(["busybox", "udhcpc", "-f", "-n", "-t", 10, "-i", "eth0", "-s", script, "-x", "hostname:bee"],
                    namespace=place.guests["b"].name)

@@ -5,10 +5,11 @@ RFC 6888 REQ-4 and REQ-5 (limits of a subscriber), and fairness of ports and of 
 
 import concurrent.futures
 import json
+import socket
 
 import pytest
-from flood import ICMP, UDP, Flooder, echo_request, ipv4, udp
-from gateway_place import FAR, Place, config, echo, exchange, guest_address, wait_value
+from flood import ICMP, ICMPV6, UDP, Flooder, echo_request, ethernet, icmp6, ipv4, ipv6, udp, udp6
+from gateway_place import FAR, INSIDE, Place, config, echo, exchange, guest_address, wait_value
 from lab import needs_root
 
 pytestmark = needs_root
@@ -156,3 +157,38 @@ def test_limit_lowered_at_run_time(place):
     flooder.send(flooder.to_gateway(ipv4(OWN, "198.18.0.1", ICMP, echo_request(port))) for port in range(3000, 3010))
     assert place.drops("a")["nat_guest_limit"] == 10 and len(place.sessions(guest="a")) == 300
     place.ping("b", FAR[4])
+
+
+def test_addresses_without_end(place):
+    """A guest that makes itself ever new IPv6 addresses gets no more sessions by that than a few hosts would."""
+    place.start(config(nat={"sessions": 2000, "guest-sessions": 100}))
+    flooder = plug(place)
+    place.ping("b", FAR[6])
+
+    def claim(number):
+        own = f"fd00:8::bad:{number:x}"
+        # Asking for the gateway is enough to have the address.
+        yield ethernet(flooder.own, "33:33:ff:00:00:01", 0x86dd, ipv6(own, "ff02::1:ff00:1", ICMPV6, icmp6(
+            own, "ff02::1:ff00:1", 135, bytes(4) + socket.inet_pton(socket.AF_INET6, INSIDE[6])), 255))
+
+    def use(number):
+        own = f"fd00:8::bad:{number:x}"
+        for port in range(100):
+            yield flooder.to_gateway(ipv6(own, FAR[6], UDP, udp6(own, FAR[6], 1024 + number * 100 + port, 9)), 0x86dd)
+
+    for number in range(100):
+        flooder.send(claim(number))
+        claims = place.counters()["gateway"]
+        wait_value(lambda: place.counters()["gateway"], lambda now: now["claims"] + now["claims_refused"] > number,
+                   f"an answer about claim {number}, after {claims}")
+        flooder.send(use(number))
+    listener = place.listen("far", 6, FAR[6])
+    for _ in range(CONNECTIONS):
+        with place.connect("b", listener.getsockname()[:2], 6) as client:
+            server, _ = listener.accept()
+            with server:
+                exchange(client, server)
+    counters = place.counters()
+    assert counters["gateway"]["claims_refused"] > 0
+    assert counters["nat"]["sessions"] <= 17 * 100 + CONNECTIONS + 10, counters["nat"]
+    assert "nat_session_limit" not in place.drops("b")
