@@ -114,7 +114,9 @@ static void tcp_advance(struct nat_slot *slot, enum nat_direction direction, uin
 	uint8_t fins;
 
 	if (flags & NAT_RST) {
-		slot->state = NAT_TCP_RESET;
+		/* Both ends have closed: it answers a segment that came late, and ends nothing. */
+		if (slot->state != NAT_TCP_CLOSED)
+			slot->state = NAT_TCP_RESET;
 		return;
 	}
 	if (flags & NAT_SYN) {

@@ -60,6 +60,9 @@ static void test_connection(void **state)
 	assert_state(&rig, NAT_TCP_CLOSED, NAT_TIMEOUT_TCP_TRANSITORY);
 	/* The last acknowledgement still passes, and the port may be used for the next one. */
 	assert_translated(rig_tcp_in(&rig, X, 80, 5000, ACK));
+	/* So does the reset that answers a late segment, and it stays closed. */
+	assert_translated(rig_tcp_in(&rig, X, 80, 5000, RST));
+	assert_state(&rig, NAT_TCP_CLOSED, NAT_TIMEOUT_TCP_TRANSITORY);
 	assert_translated(rig_tcp_out(&rig, A, 5000, X, 80, SYN));
 	assert_state(&rig, NAT_TCP_SYN, NAT_TIMEOUT_TCP_TRANSITORY);
 	rig_close(&rig);
