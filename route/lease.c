@@ -51,6 +51,8 @@ static int load(void *context, const uint8_t *key, size_t key_length, const uint
 static void stored_write(struct lease_table *table, const struct lease *lease);
 static int grow(struct lease_table *table);
 static struct entry *find(const struct lease_table *table, enum index index, const struct key *key);
+static struct entry *find_from(struct entry *entry, enum index index, const struct key *key,
+			       uint64_t hash);
 static void link_entry(struct lease_table *table, struct entry *entry);
 static void unlink_entry(struct entry *entry);
 static void remove_entry(struct lease_table *table, struct entry *entry);
@@ -278,6 +280,27 @@ uint64_t lease_next_expiry(const struct lease_table *table)
 	return table->next_expiry;
 }
 
+void lease_visit_mac(const struct lease_table *table, struct mac mac,
+		     bool (*visit)(void *context, const struct lease *lease), void *context)
+{
+	static const int families[] = { AF_INET, AF_INET6 };
+
+	for (size_t f = 0; f < sizeof(families) / sizeof(families[0]); f++) {
+		struct key key = key_mac(families[f], mac);
+		uint64_t hash;
+		struct entry *entry;
+
+		if (key.length == 0)
+			continue;
+		hash = siphash(table->secret, key.bytes, key.length);
+		entry = find_from(bucket_first(table, BY_MAC, hash), BY_MAC, &key, hash);
+		for (; entry != NULL; entry = find_from(entry->next[BY_MAC], BY_MAC, &key, hash)) {
+			if (!visit(context, &entry->lease))
+				return;
+		}
+	}
+}
+
 void lease_visit(const struct lease_table *table,
 		 bool (*visit)(void *context, const struct lease *lease), void *context)
 {
@@ -374,13 +397,19 @@ static struct key key_of(enum index index, const struct lease *lease)
 
 static struct entry *find(const struct lease_table *table, enum index index, const struct key *key)
 {
-	struct entry *entry;
 	uint64_t hash;
 
 	if (key->length == 0)
 		return NULL;
 	hash = siphash(table->secret, key->bytes, key->length);
-	for (entry = bucket_first(table, index, hash); entry != NULL; entry = entry->next[index]) {
+	return find_from(bucket_first(table, index, hash), index, key, hash);
+}
+
+/* The first that fits from `entry` on in its bucket. */
+static struct entry *find_from(struct entry *entry, enum index index, const struct key *key,
+			       uint64_t hash)
+{
+	for (; entry != NULL; entry = entry->next[index]) {
 		struct key other;
 
 		if (entry->hash[index] != hash)

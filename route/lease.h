@@ -93,4 +93,8 @@ uint64_t lease_next_expiry(const struct lease_table *table);
 void lease_visit(const struct lease_table *table,
 		 bool (*visit)(void *context, const struct lease *lease), void *context);
 
+/* The same for the leases of a MAC, of both families; costs only what it visits. */
+void lease_visit_mac(const struct lease_table *table, struct mac mac,
+		     bool (*visit)(void *context, const struct lease *lease), void *context);
+
 #endif

@@ -58,8 +58,7 @@ static bool add_lease(void *context, const struct lease *lease)
 {
 	struct guard *guard = context;
 
-	if (lease->state == LEASE_BOUND &&
-	    memcmp(lease->mac.bytes, guard->mac.bytes, MAC_LENGTH) == 0)
+	if (lease->state == LEASE_BOUND)
 		guard_add(guard, &lease->ip);
 	return true;
 }
@@ -125,7 +124,7 @@ static struct guard *guard_build(const struct gateway *gateway, const struct bin
 		if (host->has_ip6)
 			guard_add(guard, &host->ip6);
 	}
-	lease_visit(gateway->leases, add_lease, guard);
+	lease_visit_mac(gateway->leases, guard->mac, add_lease, guard);
 	guard->settled = binding->fixed || guard->count > 0;
 	guard_add_own(guard);
 	for (unsigned i = 0; i < binding->claim_count; i++)

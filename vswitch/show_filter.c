@@ -43,10 +43,7 @@ static void add_mac(struct show_filter *filter, struct mac mac)
 
 static bool add_leased(void *context, const struct lease *lease)
 {
-	struct show_filter *filter = context;
-
-	if (has_mac(filter, lease->mac))
-		add_ip(filter, &lease->ip);
+	add_ip(context, &lease->ip);
 	return true;
 }
 
@@ -67,7 +64,9 @@ static void add_addresses(const struct vswitch *vswitch, struct show_filter *fil
 		if (network == NULL || network->gateway == NULL ||
 		    (filter->network != NULL && strcmp(filter->network, network->config.name) != 0))
 			continue;
-		lease_visit(network->gateway->leases, add_leased, filter);
+		for (uint32_t m = 0; m < filter->mac_count; m++)
+			lease_visit_mac(network->gateway->leases, filter->macs[m], add_leased,
+					filter);
 		neighbour_visit(network->gateway->neighbours, add_known, filter);
 	}
 }

@@ -313,6 +313,51 @@ static void test_many(void **state)
 	lease_table_destroy(table);
 }
 
+struct seen {
+	uint32_t count;
+	struct mac mac;
+};
+
+static bool see(void *context, const struct lease *lease)
+{
+	struct seen *seen = context;
+
+	assert_memory_equal(lease->mac.bytes, seen->mac.bytes, sizeof(seen->mac.bytes));
+	seen->count++;
+	return true;
+}
+
+/* All leases of one guest, of both families, among many others. */
+static void test_visit_mac(void **state)
+{
+	struct lease_table *table = make(NULL, 1000);
+	struct lease first = guest("10.0.0.200", 200, "one"), second = guest("10.0.0.201", 201, "");
+	struct lease six = guest("fd00::200", 202, "");
+	struct seen seen = { .mac = first.mac };
+	char text[IP_TEXT_LENGTH];
+
+	for (unsigned i = 1; i < 100; i++) {
+		struct lease other;
+
+		snprintf(text, sizeof(text), "10.0.0.%u", i);
+		other = guest(text, (uint8_t)i, "");
+		assert_int_equal(lease_put(table, &other), 0);
+	}
+	lease_visit_mac(table, first.mac, see, &seen);
+	assert_int_equal(seen.count, 0);
+	second.mac = six.mac = first.mac;
+	assert_int_equal(lease_put(table, &first), 0);
+	assert_int_equal(lease_put(table, &second), 0);
+	assert_int_equal(lease_put(table, &six), 0);
+	lease_visit_mac(table, first.mac, see, &seen);
+	assert_int_equal(seen.count, 3);
+	assert_int_equal(lease_remove(table, &second.ip), 0);
+	seen.count = 0;
+	lease_visit_mac(table, first.mac, see, &seen);
+	assert_int_equal(seen.count, 2);
+	lease_table_destroy(table);
+}
+
 static void test_survives_a_restart(void **state)
 {
 	struct store *store = open_store();
@@ -436,6 +481,7 @@ int main(void)
 		TEST(test_expiry),
 		TEST(test_ports),
 		TEST(test_many),
+		TEST(test_visit_mac),
 		TEST(test_survives_a_restart),
 		TEST(test_survives_sigkill),
 		TEST(test_strange_records_are_left_alone),
