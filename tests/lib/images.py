@@ -3,7 +3,7 @@
 guests.py calls kernel() and initramfs(). The kernel is Debian's cloud kernel, fetched as a package by apt
 (which checks its signature) and unpacked without being installed; User Mode Linux comes with its own. The
 initramfs is busybox, iperf3 and ethtool with their libraries, the network modules, and guest_init.sh.
-Everything is kept in a cache directory, so that only the first run needs the network.
+The kernel is kept in a cache that all trees on the machine share, so that only the first run needs the network.
 """
 
 import os
@@ -23,25 +23,29 @@ class ImageError(Exception):
     """A kernel or tool cannot be had; the text says what to do."""
 
 
-def cache_directory():
-    """tests/.cache in a tree that we may write to, else the user's cache directory."""
+def kernel_cache():
+    """Where the kernel is kept: root's for everybody to read, else the user's own."""
+    if os.geteuid() == 0:
+        return pathlib.Path("/var/cache/weft")
+    return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "weft"
+
+
+def work_directory():
+    """Where what this tree makes goes: tests/.cache if we may write there, else the user's cache."""
     own = HERE.parent / ".cache"
-    if os.access(own if own.exists() else own.parent, os.W_OK):
-        directory = own
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-        directory = pathlib.Path(base) / "weft"
+    directory = own if os.access(own if own.exists() else own.parent, os.W_OK) else kernel_cache()
     directory.mkdir(parents=True, exist_ok=True)
     return directory
 
 
 def kernel():
-    """The path of a bootable vmlinuz, fetched when the cache has none; its modules lie beside it."""
-    found = sorted(cache_directory().glob("kernel/boot/vmlinuz-*"))
-    if not found:
-        _fetch_kernel(cache_directory() / "kernel")
-        found = sorted(cache_directory().glob("kernel/boot/vmlinuz-*"))
-    return found[-1]
+    """The path of a bootable vmlinuz, fetched when no cache has one; its modules lie beside it."""
+    for directory in [kernel_cache(), pathlib.Path("/var/cache/weft")]:
+        found = sorted(directory.glob("kernel/boot/vmlinuz-*"))
+        if found:
+            return found[-1]
+    _fetch_kernel(kernel_cache())
+    return sorted(kernel_cache().glob("kernel/boot/vmlinuz-*"))[-1]
 
 
 def kernel_modules():
@@ -71,29 +75,34 @@ def initramfs(modules_directory, modules):
     for path in order:
         files[f"modules/{path.name}"] = path
     listing = "".join(f"/modules/{path.name}\n" for path in order).encode()
-    handle, path = tempfile.mkstemp(dir=cache_directory(), prefix="initramfs.")
+    handle, path = tempfile.mkstemp(dir=work_directory(), prefix="initramfs.")
     with os.fdopen(handle, "wb") as stream:
         _write_cpio(stream, files, {"modules/order": listing})
-    final = cache_directory() / f"initramfs-{modules_directory.name}"
+    final = work_directory() / f"initramfs-{modules_directory.name}"
     os.chmod(path, 0o644)
     os.rename(path, final)
     return final
 
 
-def _fetch_kernel(destination):
+def _fetch_kernel(cache):
+    cache.mkdir(parents=True, exist_ok=True)
     text = _apt(["apt-cache", "depends", META_PACKAGE])
     match = re.search(r"Depends: (linux-image-\S+)", text)
     if not match:
         raise ImageError(f"apt knows no {META_PACKAGE}; run 'apt-get update' as root and try again")
-    with tempfile.TemporaryDirectory(dir=cache_directory()) as directory:
+    with tempfile.TemporaryDirectory(dir=cache) as directory:
         # As root, apt would drop to a user that cannot write here.
-        _apt(["apt-get", "-o", "APT::Sandbox::User=root", "download", match.group(1)], directory)
+        _apt(["apt-get", "-o", "APT::Sandbox::User=root", "-o", "Acquire::Retries=5", "download",
+              match.group(1)], directory)
         package = next(pathlib.Path(directory).glob("*.deb"))
         unpacked = pathlib.Path(directory) / "unpacked"
         subprocess.run(["dpkg-deb", "-x", package, unpacked], check=True)
         os.chmod(unpacked, 0o755)
-        shutil.rmtree(destination, ignore_errors=True)
-        os.rename(unpacked, destination)
+        try:
+            os.rename(unpacked, cache / "kernel")
+        except OSError:  # somebody else was faster, and theirs is as good
+            if not list(cache.glob("kernel/boot/vmlinuz-*")):
+                raise
 
 
 def _apt(command, directory=None):
