@@ -143,6 +143,41 @@ static void announce_address(struct neighbour_table *table, struct neighbour_leg
 		neighbour_nd_announce(leg, ip);
 }
 
+static void probe_address(struct neighbour_table *table, struct neighbour_leg *leg,
+			  const struct ip *ip)
+{
+	table->counters.probed++;
+	if (ip_is_v4(ip))
+		neighbour_arp_probe(leg, ip);
+	else
+		neighbour_nd_probe(leg, ip);
+}
+
+/* All addresses of a leg, its link-local one behind the others. */
+static void each_address(struct neighbour_table *table, struct neighbour_leg *leg,
+			 void (*visit)(struct neighbour_table *table, struct neighbour_leg *leg,
+				       const struct ip *ip))
+{
+	struct ip link_local = ip_link_local_of(leg->leg.mac.bytes);
+	bool v6 = false;
+
+	for (unsigned i = 0; i < leg->leg.address_count; i++) {
+		visit(table, leg, &leg->leg.addresses[i].ip);
+		v6 |= !ip_is_v4(&leg->leg.addresses[i].ip);
+	}
+	if (v6)
+		visit(table, leg, &link_local);
+}
+
+/* Whoever has an address of ours is asked to say so, as he would stay silent at the announcement.
+ * Nobody waits for the answer: a gateway that came back is needed at once, and a conflict is found
+ * either way. */
+static void introduce(struct neighbour_table *table, struct neighbour_leg *leg)
+{
+	each_address(table, leg, probe_address);
+	each_address(table, leg, announce_address);
+}
+
 void neighbour_conflict(struct neighbour_table *table, struct neighbour_leg *leg,
 			const struct ip *ip, const struct mac *mac, uint64_t now)
 {
@@ -165,18 +200,9 @@ void neighbour_conflict(struct neighbour_table *table, struct neighbour_leg *leg
 void neighbour_announce(struct neighbour_table *table, uint16_t leg_index)
 {
 	struct neighbour_leg *leg = neighbour_leg_at(table, leg_index);
-	struct ip link_local;
-	bool v6 = false;
 
-	if (leg == NULL)
-		return;
-	for (unsigned i = 0; i < leg->leg.address_count; i++) {
-		announce_address(table, leg, &leg->leg.addresses[i].ip);
-		v6 |= !ip_is_v4(&leg->leg.addresses[i].ip);
-	}
-	link_local = ip_link_local_of(leg->leg.mac.bytes);
-	if (v6)
-		announce_address(table, leg, &link_local);
+	if (leg != NULL)
+		each_address(table, leg, announce_address);
 }
 
 /* An entry's time has come. */
@@ -218,7 +244,7 @@ void neighbour_tick(struct neighbour_table *table, uint64_t now)
 
 		if (leg->announce_due <= now) {
 			leg->announce_due = UINT64_MAX;
-			neighbour_announce(table, (uint16_t)i);
+			introduce(table, leg);
 		}
 		for (unsigned state = 0; state < NEIGHBOUR_STATES; state++) {
 			struct neighbour_control *first;
@@ -286,7 +312,7 @@ void neighbour_set_leg(struct neighbour_table *table, const struct route_leg *le
 		return;
 	memset(to->defended_at, 0, sizeof(to->defended_at));
 	memset(to->conflict_at, 0, sizeof(to->conflict_at));
-	neighbour_announce(table, leg->index);
+	introduce(table, to);
 	to->announce_due = now + NEIGHBOUR_ANNOUNCE_MS;
 }
 

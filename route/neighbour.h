@@ -73,6 +73,7 @@ struct neighbour_events {
 	NEIGHBOUR_COUNTER(moved, "known neighbours that came with another MAC")                    \
 	NEIGHBOUR_COUNTER(solicited, "requests and solicitations sent")                            \
 	NEIGHBOUR_COUNTER(unreachable, "neighbours that did not answer")                           \
+	NEIGHBOUR_COUNTER(probed, "questions whether somebody has an own address")                 \
 	NEIGHBOUR_COUNTER(announced, "announcements of own addresses sent")                        \
 	NEIGHBOUR_COUNTER(conflict, "others that use an address of ours")                          \
 	NEIGHBOUR_COUNTER(defended, "defences of an address of ours")                              \
@@ -110,8 +111,8 @@ struct neighbour_table *neighbour_create(uint16_t legs, uint32_t leg_limit,
 void neighbour_destroy(struct neighbour_table *table);
 
 /* The leg's MAC and addresses from now on, copied. Entries that are no longer on its link go, own
- * addresses are announced twice (RFC 5227, 2.3; RFC 4861, 7.2.6). Nothing happens on a leg before.
- */
+ * addresses are probed and announced twice (RFC 5227, 2.1.1 and 2.3; RFC 4862, 5.4; RFC 4861,
+ * 7.2.6). Nothing happens on a leg before. */
 void neighbour_set_leg(struct neighbour_table *table, const struct route_leg *leg, uint64_t now);
 /* The leg is gone, or its link is down: all its entries go, configured ones too, and waiting frames
  * are unreachable. */
@@ -123,9 +124,9 @@ bool neighbour_lookup(struct neighbour_table *table, uint16_t leg, const struct 
 		      struct mac *mac);
 
 /* Takes what is ARP, a neighbour solicitation or a neighbour advertisement: learns, answers for the
- * leg's addresses, watches for others that use them. False when the packet is none of these. Any
- * bytes may be in it; it must have passed packet_parse(), and must not have been put together of
- * fragments (RFC 6980, 5). */
+ * leg's addresses, watches for others that use its own. False when the
+ * packet is none of these. Any bytes may be in it; it must have passed packet_parse(), and must not
+ * have been put together of fragments (RFC 6980, 5). */
 bool neighbour_input(struct neighbour_table *table, uint16_t leg, const struct packet *packet,
 		     uint64_t now);
 

@@ -46,6 +46,13 @@ void neighbour_arp_solicit(struct neighbour_leg *leg, const struct ip *ip, const
 		arp_send(leg, ARP_REQUEST, mac != NULL ? mac : &broadcast, &source, NULL, ip);
 }
 
+void neighbour_arp_probe(struct neighbour_leg *leg, const struct ip *ip)
+{
+	struct ip nobody = ip_from_v4(0);
+
+	arp_send(leg, ARP_REQUEST, &broadcast, &nobody, NULL, ip);
+}
+
 void neighbour_arp_announce(struct neighbour_leg *leg, const struct ip *ip)
 {
 	arp_send(leg, ARP_REQUEST, &broadcast, ip, NULL, ip);

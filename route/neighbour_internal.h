@@ -122,6 +122,9 @@ void neighbour_nd_input(struct neighbour_table *table, struct neighbour_leg *leg
 /* Asks for `ip`: everybody, or `mac` alone. */
 void neighbour_arp_solicit(struct neighbour_leg *leg, const struct ip *ip, const struct mac *mac);
 void neighbour_nd_solicit(struct neighbour_leg *leg, const struct ip *ip, const struct mac *mac);
+/* Asks whether somebody has `ip`, which is to be ours. */
+void neighbour_arp_probe(struct neighbour_leg *leg, const struct ip *ip);
+void neighbour_nd_probe(struct neighbour_leg *leg, const struct ip *ip);
 /* Tells everybody that `ip` is ours. */
 void neighbour_arp_announce(struct neighbour_leg *leg, const struct ip *ip);
 void neighbour_nd_announce(struct neighbour_leg *leg, const struct ip *ip);

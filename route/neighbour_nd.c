@@ -40,7 +40,8 @@ static void nd_send(const struct neighbour_leg *leg, const struct packet_header 
 {
 	uint8_t nd[ND_LENGTH + OPTION_LENGTH] = { type };
 	uint8_t frame[FRAME_MAX];
-	size_t length;
+	/* A probe comes from nowhere (RFC 4861, 4.3). */
+	size_t length = ip_is_unspecified(&header->source) ? ND_LENGTH : sizeof(nd);
 
 	nd[ND_FLAGS] = flags;
 	memcpy(nd + ND_TARGET, target->bytes, 16);
@@ -48,8 +49,19 @@ static void nd_send(const struct neighbour_leg *leg, const struct packet_header 
 	    type == ND_NEIGHBOR_SOLICIT ? ND_OPT_SOURCE_LINKADDR : ND_OPT_TARGET_LINKADDR;
 	nd[ND_LENGTH + 1] = 1; /* in eights */
 	memcpy(nd + ND_LENGTH + 2, leg->leg.mac.bytes, MAC_LENGTH);
-	length = packet_write_ip(header, nd, sizeof(nd), frame, sizeof(frame));
+	length = packet_write_ip(header, nd, length, frame, sizeof(frame));
 	route_send(&leg->leg.output, frame, length);
+}
+
+void neighbour_nd_probe(struct neighbour_leg *leg, const struct ip *ip)
+{
+	struct packet_header header = { .from = leg->leg.mac,
+					.protocol = IPPROTO_ICMPV6,
+					.hop_limit = ND_HOP_LIMIT,
+					.destination = ip_solicited_node(ip) };
+
+	header.to = group_mac(&header.destination);
+	nd_send(leg, &header, ND_NEIGHBOR_SOLICIT, 0, ip);
 }
 
 void neighbour_nd_solicit(struct neighbour_leg *leg, const struct ip *ip, const struct mac *mac)

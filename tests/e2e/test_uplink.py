@@ -29,6 +29,25 @@ def dynamic(lab, **network):
     return world
 
 
+def udhcpd(lab, world, last, lease):
+    """A server on the wire that gives 10.255.0.100 to `last`, for `lease` seconds."""
+    config = lab.directory / "udhcpd.conf"
+    config.write_text(f"""start 10.255.0.100
+end {last}
+interface wire0
+min_lease 1
+lease_file {lab.directory}/udhcpd.leases
+pidfile {lab.directory}/udhcpd.pid
+option subnet 255.255.255.0
+option router 10.255.0.1
+option lease {lease}
+""")
+    (lab.directory / "udhcpd.leases").touch()
+    server = world.router.spawn("busybox", "udhcpd", "-f", config)
+    lab.stack.callback(server.kill)
+    return server
+
+
 class Connection:
     """A TCP connection over which bytes go to and fro."""
 
@@ -95,20 +114,7 @@ def test_renewal(lab):
     """A lease of seconds (10 are the least that weft takes) is renewed without a word to the guests; when the server
     has gone, so has the address."""
     world = dynamic(lab)
-    config = lab.directory / "udhcpd.conf"
-    config.write_text(f"""start 10.255.0.100
-end 10.255.0.110
-interface wire0
-min_lease 1
-lease_file {lab.directory}/udhcpd.leases
-pidfile {lab.directory}/udhcpd.pid
-option subnet 255.255.255.0
-option router 10.255.0.1
-option lease 10
-""")
-    (lab.directory / "udhcpd.leases").touch()
-    server = world.router.spawn("busybox", "udhcpd", "-f", config)
-    lab.stack.callback(server.kill)
+    server = udhcpd(lab, world, "10.255.0.110", 10)
     address = wait_until(lambda: ipv4_outside(world), what="an address")
     a, = world.up("a")
     with contextlib.ExitStack() as stack:
@@ -122,6 +128,26 @@ option lease 10
     assert outside(world)["dhcp"]["state"] == "searching"
     with pytest.raises(OSError, match="nreachable|No route"):
         a.talk(TCP, INTERNET[4], timeout=20)
+
+
+def test_address_is_somebody_elses(lab):
+    """RFC 5227: who has it is asked to say so. One that was given is declined for another."""
+    world = dynamic(lab)
+    udhcpd(lab, world, "10.255.0.101", 3600)
+    first = wait_until(lambda: ipv4_outside(world), what="an address")
+    world.router.run("ip", "addr", "add", first.replace("/24", "/32"), "dev", "wire0")
+    world.router.run("ip", "link", "set", "wire0", "down")
+    wait_until(lambda: world.state()["uplink_link"] == "down", what="link down")
+    world.router.run("ip", "link", "set", "wire0", "up")
+    wait_until(lambda: (now := ipv4_outside(world)) and now != first, timeout=40, what="another address")
+    assert f"{first[:-3]} is used by" in world.switch.child.output
+    # One that is written down stays, and people are told.
+    give(world.router, "wire0", "10.255.0.2/24", "fd00:ff::2/64")
+    world.config["networks"]["lab"]["uplink"] = {"interface": "eth1", **STATIC}
+    world.apply()
+    for taken in OUTSIDE.values():
+        world.switch.child.wait_for(f"{taken} is used by", 20)
+    assert world.counters("neighbours")["defended"] >= 2
 
 
 @pytest.mark.sanitizer

@@ -199,7 +199,7 @@ static void test_rfc5227_defence(void **state)
 	rig_destroy(rig);
 }
 
-/* RFC 5227, 2.3: what is ours is announced, twice, two seconds apart. */
+/* RFC 5227, 2.1.1 and 2.3: what is ours is probed and announced, twice, two seconds apart. */
 static void test_rfc5227_announcements(void **state)
 {
 	struct rig *rig = rig_create(RIG_LIMIT);
@@ -208,20 +208,27 @@ static void test_rfc5227_announcements(void **state)
 	leg.address_count = 2;
 	leg.addresses[1] = rig_prefix("10.9.0.1/24");
 	neighbour_set_leg(rig->table, &leg, rig->now);
-	assert_int_equal(rig->sent_count, 2);
-	rig_check_arp(rig, 0, 1, 1, &rig_broadcast, "10.255.0.2", "10.255.0.2");
-	rig_check_arp(rig, 1, 1, 1, &rig_broadcast, "10.9.0.1", "10.9.0.1");
+	assert_int_equal(rig->sent_count, 4);
+	rig_check_arp(rig, 0, 1, 1, &rig_broadcast, "0.0.0.0", "10.255.0.2");
+	rig_check_arp(rig, 1, 1, 1, &rig_broadcast, "0.0.0.0", "10.9.0.1");
+	rig_check_arp(rig, 2, 1, 1, &rig_broadcast, "10.255.0.2", "10.255.0.2");
+	rig_check_arp(rig, 3, 1, 1, &rig_broadcast, "10.9.0.1", "10.9.0.1");
 	rig_wait(rig, 1999);
-	assert_int_equal(rig->sent_count, 2);
+	assert_int_equal(rig->sent_count, 4);
 	rig_wait(rig, 1);
-	assert_int_equal(rig->sent_count, 4);
+	assert_int_equal(rig->sent_count, 8);
 	rig_wait(rig, 100000);
-	assert_int_equal(rig->sent_count, 4);
+	assert_int_equal(rig->sent_count, 8);
 	/* The same again is nothing new. */
 	neighbour_set_leg(rig->table, &leg, rig->now);
-	assert_int_equal(rig->sent_count, 4);
+	assert_int_equal(rig->sent_count, 8);
 	neighbour_announce(rig->table, 1);
-	assert_int_equal(rig->sent_count, 6);
+	assert_int_equal(rig->sent_count, 10);
+	/* Who has one of them answers the probe. */
+	rig_arp(rig, 1, 2, &leg.mac, &rig_guest, "10.9.0.1", "0.0.0.0");
+	assert_int_equal(rig->conflict_count, 1);
+	assert_int_equal(rig->sent_count, 11);
+	rig_check_arp(rig, 10, 1, 1, &rig_broadcast, "10.9.0.1", "10.9.0.1");
 	rig_destroy(rig);
 }
 

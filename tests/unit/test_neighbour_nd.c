@@ -338,6 +338,30 @@ static void test_conflict_and_announcements(void **state)
 	rig_destroy(rig);
 }
 
+/* RFC 4862, 5.4.2: what is to be ours is asked for, from nowhere, before it is announced. */
+static void test_probes(void **state)
+{
+	struct rig *rig = rig_create(RIG_LIMIT);
+	struct route_leg leg = rig->legs[0];
+	const uint8_t *frame = rig->sent[0].bytes;
+	struct ip nobody = { { 0 } }, group = rig_ip("ff02::1:ff00:1"), target = rig_ip(GATEWAY);
+	struct packet packet;
+
+	leg.addresses[0] = rig_prefix(GATEWAY "/64");
+	leg.address_count = 1;
+	neighbour_set_leg(rig->table, &leg, rig->now);
+	assert_int_equal(rig->sent_count, 4); /* the link-local address, too */
+	assert_true(packet_parse(frame, rig->sent[0].length, &packet));
+	assert_memory_equal(packet.to.bytes, "\x33\x33\xff\x00\x00\x01", 6);
+	assert_true(packet_checksum_ok(&packet) && packet.hop_limit == 255);
+	assert_true(ip_equal(&packet.source, &nobody) && ip_equal(&packet.destination, &group));
+	assert_int_equal(packet.payload_length, 24); /* no option */
+	assert_int_equal(packet.payload[0], SOLICIT);
+	assert_memory_equal(packet.payload + 8, target.bytes, 16);
+	rig_check_nd(rig, 2, ADVERT, R | O, &all_nodes_mac, GATEWAY, ALL_NODES, GATEWAY);
+	rig_destroy(rig);
+}
+
 /* What is not for the table is left to others: RFC 6980's fragments, routers' messages, echo. */
 static void test_not_ours(void **state)
 {
@@ -381,6 +405,7 @@ int main(void)
 		cmocka_unit_test(test_7_2_5_advertisements),
 		cmocka_unit_test(test_7_3_3_probe),
 		cmocka_unit_test(test_conflict_and_announcements),
+		cmocka_unit_test(test_probes),
 		cmocka_unit_test(test_not_ours),
 	};
 
