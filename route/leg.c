@@ -25,6 +25,12 @@ bool route_leg_owns(const struct route_leg *leg, const struct ip *ip)
 	return ip_equal(&link_local, ip);
 }
 
+bool route_leg_answers(const struct route_leg *leg, const struct ip *ip)
+{
+	return route_leg_owns(leg, ip) ||
+	       (leg->proxy.has != NULL && leg->proxy.has(leg->proxy.context, ip));
+}
+
 bool route_leg_is_broadcast(const struct route_leg *leg, const struct ip *ip)
 {
 	if (!ip_is_v4(ip))

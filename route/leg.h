@@ -12,6 +12,13 @@
 
 #define ROUTE_LEG_ADDRESSES 8u
 
+/* Addresses that a leg stands for without having them: whoever asks for one on the link is told the
+ * leg's MAC (RFC 1027; RFC 4861, 7.2.8). Neither announced nor defended. */
+struct route_proxy {
+	bool (*has)(void *context, const struct ip *ip); /* NULL: none */
+	void *context;
+};
+
 struct route_leg {
 	uint16_t index; /* among the gateway's legs, from 0 */
 	struct mac mac;
@@ -21,10 +28,15 @@ struct route_leg {
 	 * does not stand here. */
 	struct ip_prefix addresses[ROUTE_LEG_ADDRESSES];
 	struct route_output output;
+	struct route_proxy proxy;
 };
 
 /* Whether `ip` is an address of the leg itself, its link-local one included. */
 bool route_leg_owns(const struct route_leg *leg, const struct ip *ip);
+
+/* Whether who asks for `ip` on the leg's link is answered: an address of the leg's own, or one that
+ * it stands for. */
+bool route_leg_answers(const struct route_leg *leg, const struct ip *ip);
 
 /* Whether `ip` is one host's address on the leg's link: within one of its prefixes, or IPv6
  * link-local; neither a prefix's broadcast (RFC 1812, 4.2.3.1) nor a group. True for its own. */

@@ -124,7 +124,7 @@ bool neighbour_lookup(struct neighbour_table *table, uint16_t leg, const struct 
 		      struct mac *mac);
 
 /* Takes what is ARP, a neighbour solicitation or a neighbour advertisement: learns, answers for the
- * leg's addresses, watches for others that use its own. False when the
+ * leg's addresses and those that it stands for, watches for others that use its own. False when the
  * packet is none of these. Any bytes may be in it; it must have passed packet_parse(), and must not
  * have been put together of fragments (RFC 6980, 5). */
 bool neighbour_input(struct neighbour_table *table, uint16_t leg, const struct packet *packet,

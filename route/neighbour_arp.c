@@ -99,7 +99,7 @@ void neighbour_arp_input(struct neighbour_table *table, struct neighbour_leg *le
 	memcpy(mac.bytes, arp + ARP_SENDER_MAC, MAC_LENGTH);
 	sender = ip_from_v4_bytes(arp + ARP_SENDER_IP);
 	target = ip_from_v4_bytes(arp + ARP_TARGET_IP);
-	for_us = route_leg_owns(&leg->leg, &target);
+	for_us = route_leg_answers(&leg->leg, &target);
 	if (!neighbour_mac_ok(leg, &mac)) {
 		table->counters.mac_invalid++;
 		return;

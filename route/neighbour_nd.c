@@ -183,7 +183,7 @@ static void solicitation(struct neighbour_table *table, struct neighbour_leg *le
 		table->counters.address_foreign++;
 		return;
 	}
-	if (!route_leg_owns(&leg->leg, &message->target))
+	if (!route_leg_answers(&leg->leg, &message->target))
 		return;
 	if (message->has_mac) {
 		neighbour_learn_asker(table, leg, &packet->source, &message->mac, now);

@@ -127,6 +127,8 @@ int gateway_create(struct vswitch *vswitch, const struct network *network, struc
 	memcpy(gateway->network, network->config.name, sizeof(gateway->network));
 	init_leg(gateway, GATEWAY_INNER);
 	init_leg(gateway, GATEWAY_OUTER);
+	gateway->legs[GATEWAY_OUTER].route.proxy =
+	    (struct route_proxy){ gateway_outer_stands_for, gateway };
 	gateway->neighbours = neighbour_create(GATEWAY_SIDES, NEIGHBOUR_LEG_LIMIT, neighbours);
 	gateway->icmp = icmp_create(GATEWAY_SIDES);
 	gateway->reassembly = reassembly_create(&limits, reassembly);

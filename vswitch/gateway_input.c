@@ -60,10 +60,10 @@ static void send_again(struct gateway_leg *leg, const uint8_t *frame, size_t len
 	free(copy);
 }
 
-/* Addressed to the leg: one of its own, or a group or broadcast. */
+/* Addressed to the leg alone: no group or broadcast. */
 static bool is_ours(const struct gateway_leg *leg, const struct packet *packet)
 {
-	return route_leg_owns(&leg->route, &packet->destination);
+	return route_leg_answers(&leg->route, &packet->destination);
 }
 
 static void input_probe_answer(struct gateway *gateway, const struct packet *packet, uint64_t now)
@@ -309,7 +309,7 @@ void gateway_neighbour_unreachable(void *context, const struct route_leg *route,
 		return;
 	/* One that was translated seems to be our own, and nobody writes an error to himself: the
 	 * guest hears of it from the address inside. */
-	if (route_leg_owns(sender, &packet.source))
+	if (route_leg_answers(sender, &packet.source))
 		sender = &gateway->legs[GATEWAY_INNER].route;
 	size = icmp_error_write(sender, &packet, ICMP_HOST_UNREACHABLE, 0, error, sizeof(error));
 	if (size > 0)

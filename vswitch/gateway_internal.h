@@ -134,6 +134,9 @@ void gateway_outer_stop(struct gateway *gateway);
 /* Follows the MTU of an uplink that is an interface of the host, and ceases to. */
 void gateway_outer_watch(struct gateway *gateway);
 void gateway_outer_unwatch(struct gateway *gateway);
+/* Whether the leg outside answers for an address that it may not have itself (struct route_proxy):
+ * one of a translator's pool; or, where the other end knows no routes, any that is behind it. */
+bool gateway_outer_stands_for(void *gateway, const struct ip *ip);
 /* The uplink's link has come back, perhaps to another network. */
 void gateway_outer_restart(struct gateway *gateway);
 /* Collects what the leg outside has now; true when that differs from gateway->outside. */

@@ -8,6 +8,7 @@
 #include "base/store.h"
 #include "nat/nat.h"
 #include "route/dhcp_client.h"
+#include "route/fib.h"
 #include "route/neighbour.h"
 #include "route/slaac_client.h"
 #include "vswitch/port_gateway.h"
@@ -248,6 +249,23 @@ void gateway_outer_apply(struct gateway *gateway)
 	if (nat_set_addresses(gateway->nat, addresses, outside->address_count) != 0)
 		log_error("network %s: out of memory, its addresses outside stay as they were",
 			  gateway->network);
+}
+
+/* libslirp takes everybody to be on its own link. */
+bool gateway_outer_stands_for(void *context, const struct ip *ip)
+{
+	const struct gateway *gateway = context;
+	const struct port *outer = gateway->legs[GATEWAY_OUTER].port;
+	const struct fib_next *next;
+
+	if (gateway->nat != NULL)
+		return nat_is_address(gateway->nat, ip);
+	if (gateway->uplink == NULL || gateway->uplink->type != &port_user || outer == NULL ||
+	    gateway->fib == NULL)
+		return false;
+	next = fib_lookup(gateway->fib, ip);
+	return (next->action == FIB_CONNECTED || next->action == FIB_VIA) &&
+	       next->leg != outer->index;
 }
 
 static void configured4(void *context, const struct dhcp_client_state *state)

@@ -446,6 +446,16 @@ def test_passive_ftp(place, version):
 
 
 @both
+def test_pool_on_the_link(place, version):
+    """Who is on the uplink's own link finds each address of a pool there, however many they are."""
+    pool = [f"10.255.0.{n}" for n in range(3, 15)] + [f"fd00:ff::{n:x}" for n in range(3, 15)]
+    with configured(place, nat={"pool": pool}):
+        for address in pool:
+            if (":" in address) == (version == 6):
+                assert " 0% packet loss" in place.host.run("ping", "-n", "-c", 1, "-W", 10, address)
+
+
+@both
 def test_pool(place, version):
     """RFC 4787 REQ-2: of several addresses each guest keeps one, for all its sockets."""
     addresses = [address for address in POOL if (":" in address) == (version == 6)]
