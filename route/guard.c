@@ -6,15 +6,16 @@
 #include <netinet/icmp6.h>
 #include <netinet/in.h>
 
-#define ARP_LENGTH     28u
-#define DHCP_SERVER    67
-#define DHCP_CLIENT    68
-#define DHCP6_SERVER   547
-#define DHCP6_CLIENT   546
-#define ND_TARGET      8u /* where the target stands in a solicitation or advertisement */
-#define ND_LENGTH      24u
-#define MLD2_REPORT    143
-#define EXTENSIONS_MAX 8u
+#define ARP_LENGTH	28u
+#define DHCP_SERVER	67
+#define DHCP_CLIENT	68
+#define DHCP6_CLIENT	546
+#define ND_TARGET	8u /* where the target stands in a solicitation or advertisement */
+#define ND_LENGTH	24u
+#define MLD2_REPORT	143
+#define EXTENSIONS_MAX	8u
+#define FRAGMENT_LENGTH 8u
+#define PORTS_LENGTH	4u
 
 /* What stands in a frame, as far as this file cares. */
 struct claim {
@@ -74,21 +75,24 @@ static enum guard_verdict check_arp(const struct guard *guard, const uint8_t *so
 	return drop_address(guard, &sender, reason);
 }
 
-static bool has_ports(const struct claim *claim, uint16_t from, uint16_t to)
+/* Whether it is a datagram to this port. */
+static bool goes_to(const struct claim *claim, uint16_t port)
 {
-	return claim->protocol == IPPROTO_UDP && claim->l4 != NULL && claim->l4_length >= 4 &&
-	       read_be16(claim->l4) == from && read_be16(claim->l4 + 2) == to;
+	return claim->protocol == IPPROTO_UDP && claim->l4 != NULL &&
+	       claim->l4_length >= PORTS_LENGTH && read_be16(claim->l4 + 2) == port;
 }
 
 static enum guard_verdict check_ipv4(const struct guard *guard, const struct claim *claim,
 				     enum drop_reason *reason)
 {
-	if (has_ports(claim, DHCP_SERVER, DHCP_CLIENT))
+	/* Clients take an answer from whatever port it comes. */
+	if (goes_to(claim, DHCP_CLIENT))
 		return drop(DROP_SPOOFED_SERVER, reason);
 	if (guard_has(guard, &claim->source))
 		return GUARD_PASS;
 	/* Who has no address yet may ask for one. */
-	if (ip_is_unspecified(&claim->source) && has_ports(claim, DHCP_CLIENT, DHCP_SERVER))
+	if (ip_is_unspecified(&claim->source) && goes_to(claim, DHCP_SERVER) &&
+	    read_be16(claim->l4) == DHCP_CLIENT)
 		return GUARD_PASS;
 	return drop_address(guard, &claim->source, reason);
 }
@@ -148,7 +152,7 @@ static enum guard_verdict check_ipv6(const struct guard *guard, const struct cla
 	/* An IPv4 address in an IPv6 header is nobody's (RFC 4291, 2.5.5.2). */
 	if (ip_is_v4(&claim->source))
 		return drop(DROP_SPOOFED_ADDRESS, reason);
-	if (has_ports(claim, DHCP6_SERVER, DHCP6_CLIENT))
+	if (goes_to(claim, DHCP6_CLIENT))
 		return drop(DROP_SPOOFED_SERVER, reason);
 	if (claim->protocol == IPPROTO_ICMPV6) {
 		verdict = check_icmp6(guard, claim, reason);
@@ -193,6 +197,7 @@ static bool read_ipv4(const uint8_t *p, uint32_t room, struct claim *claim)
 static bool read_ipv6(const uint8_t *p, uint32_t room, struct claim *claim)
 {
 	uint32_t at = PARSE_IPV6_LENGTH;
+	bool later = false; /* a fragment without the start of what follows */
 
 	if (room < PARSE_IPV6_LENGTH || p[0] >> 4 != 6)
 		return false;
@@ -209,16 +214,18 @@ static bool read_ipv6(const uint8_t *p, uint32_t room, struct claim *claim)
 	}
 	if (claim->protocol == IPPROTO_FRAGMENT) {
 		claim->fragment = true;
-		claim->protocol = at + 8 <= room ? p[at] : IPPROTO_ICMPV6;
-		return true;
+		later = at + FRAGMENT_LENGTH > room || (read_be16(p + at + 2) & 0xfff8) != 0;
+		claim->protocol = at + FRAGMENT_LENGTH <= room ? p[at] : IPPROTO_ICMPV6;
+		at += FRAGMENT_LENGTH;
 	}
 	/* Too deep, or too many, to be seen through: the worst is assumed. */
 	if (claim->protocol == IPPROTO_HOPOPTS || claim->protocol == IPPROTO_ROUTING ||
-	    claim->protocol == IPPROTO_DSTOPTS) {
+	    claim->protocol == IPPROTO_DSTOPTS ||
+	    (claim->protocol == IPPROTO_UDP && !later && at + PORTS_LENGTH > room)) {
 		claim->protocol = IPPROTO_ICMPV6;
 		return true;
 	}
-	if (at < room) {
+	if (!later && at < room) {
 		claim->l4 = p + at;
 		claim->l4_length = room - at;
 	}

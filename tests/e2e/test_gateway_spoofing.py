@@ -85,6 +85,12 @@ CASES = {
         src=link_local(a), dst=b.address(6), hlim=255) / ICMPv6ND_Redirect(tgt=link_local(a)) / Raw(EVIL)),
     "dhcp server": ("spoofed_server", lambda w, a, b: ether(w) / IP(src=a.address(4), dst="255.255.255.255")
                     / UDP(sport=67, dport=68) / BOOTP(op=2) / DHCP(options=[("message-type", 2)]) / Raw(EVIL)),
+    "dhcp server on another port": ("spoofed_server", lambda w, a, b: ether(w) / IP(
+        src=a.address(4), dst=b.address(4)) / UDP(sport=6767, dport=68) / BOOTP(op=2)
+        / DHCP(options=[("message-type", 2)]) / Raw(EVIL)),
+    "dhcpv6 server in fragments": ("spoofed_server", lambda w, a, b: ether(w) / IPv6(
+        src=link_local(a), dst=link_local(b)) / IPv6ExtHdrFragment(m=1, id=7) / UDP(sport=1547, dport=546)
+        / DHCP6_Reply() / Raw(EVIL)),
     "dhcpv6 server": ("spoofed_server", lambda w, a, b: ether(w) / IPv6(src=link_local(a), dst=link_local(b))
                       / UDP(sport=547, dport=546) / DHCP6_Reply() / Raw(EVIL)),
 }

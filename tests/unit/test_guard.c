@@ -165,7 +165,7 @@ static void test_source_mac(void **state)
 static void test_who_has_no_address_yet(void **state)
 {
 	assert_pass(check_udp("0.0.0.0", "255.255.255.255", 68, 67));
-	assert_drop(check_udp("0.0.0.0", "255.255.255.255", 68, 68), DROP_SPOOFED_ADDRESS);
+	assert_drop(check_udp("0.0.0.0", "255.255.255.255", 68, 69), DROP_SPOOFED_ADDRESS);
 	assert_pass(check_nd("::", "ff02::1:ff00:77", 135, "fd00::77"));
 	assert_drop(check_nd("::", "ff02::1:ff00:1", 135, "fd00::1"), DROP_SPOOFED_SERVER);
 	assert_pass(check_nd("::", "ff02::2", 133, "::"));
@@ -176,6 +176,9 @@ static void test_servers(void **state)
 {
 	assert_drop(check_udp("10.0.0.10", "255.255.255.255", 67, 68), DROP_SPOOFED_SERVER);
 	assert_drop(check_udp("fe80::77", "fe80::5", 547, 546), DROP_SPOOFED_SERVER);
+	/* Clients do not look at the port it comes from. */
+	assert_drop(check_udp("10.0.0.10", "10.0.0.20", 6767, 68), DROP_SPOOFED_SERVER);
+	assert_drop(check_udp("fd00::10", "fe80::5", 1024, 546), DROP_SPOOFED_SERVER);
 	assert_drop(check_nd("fe80::77", "ff02::1", 134, "::"), DROP_SPOOFED_SERVER);
 	assert_drop(check_nd("fe80::77", "ff02::1", 137, "::"), DROP_SPOOFED_SERVER);
 }
@@ -214,6 +217,40 @@ static void test_hidden_advertisement(void **state)
 	}
 	assert_drop(check_ip(guest_mac, "fe80::77", "ff02::1", IPPROTO_DSTOPTS, many, sizeof(many)),
 		    DROP_SPOOFED_SERVER);
+}
+
+/* The same for an answer of DHCPv6. */
+static void test_hidden_datagram(void **state)
+{
+	static uint8_t deep[FRAME_HEAD_MAX];
+	uint8_t options[32] = { IPPROTO_UDP, 0, 1, 4, 0, 0, 0, 0, 2, 35, 2, 34 };
+	uint8_t fragment[32] = { IPPROTO_UDP, 0, 0, 1, 0, 0, 0, 1, 2, 35, 2, 34 };
+	uint8_t both[32] = { IPPROTO_DSTOPTS, 0, 0, 1, 0,	 0,  0, 1,
+			     IPPROTO_UDP,     0, 1, 4, [16] = 2, 35, 2, 34 };
+
+	assert_drop(
+	    check_ip(guest_mac, "fe80::77", "fe80::5", IPPROTO_DSTOPTS, options, sizeof(options)),
+	    DROP_SPOOFED_SERVER);
+	assert_drop(check_ip(guest_mac, "fe80::77", "fe80::5", IPPROTO_FRAGMENT, fragment,
+			     sizeof(fragment)),
+		    DROP_SPOOFED_SERVER);
+	assert_drop(
+	    check_ip(guest_mac, "fe80::77", "fe80::5", IPPROTO_FRAGMENT, both, sizeof(both)),
+	    DROP_SPOOFED_SERVER);
+	/* A later fragment has no ports; without the first it is nothing. */
+	fragment[3] = 8;
+	assert_pass(check_ip(guest_mac, "fe80::77", "fe80::5", IPPROTO_FRAGMENT, fragment,
+			     sizeof(fragment)));
+	/* Ports that begin where the copied head ends. */
+	deep[0] = IPPROTO_UDP;
+	for (unsigned length = 0; 8 * length + 12 <= sizeof(deep); length++) {
+		deep[1] = (uint8_t)length;
+		memset(deep + 2, 0, sizeof(deep) - 2);
+		memcpy(deep + 8 * length + 8, options + 8, 4);
+		assert_drop(
+		    check_ip(guest_mac, "fe80::77", "fe80::5", IPPROTO_DSTOPTS, deep, sizeof(deep)),
+		    DROP_SPOOFED_SERVER);
+	}
 }
 
 static struct check check_arp(struct mac hardware, const char *sender, size_t length)
@@ -265,6 +302,7 @@ int main(void)
 		cmocka_unit_test(test_servers),
 		cmocka_unit_test(test_neighbour_discovery),
 		cmocka_unit_test(test_hidden_advertisement),
+		cmocka_unit_test(test_hidden_datagram),
 		cmocka_unit_test(test_arp),
 		cmocka_unit_test(test_truncated),
 	};
