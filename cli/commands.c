@@ -69,12 +69,14 @@ const struct command commands[] = {
 	{ "forward del", "NETWORK LISTEN[/PROTOCOL]", "end a forward",
 	  "LISTEN is written as when it was added. Without PROTOCOL all that listen there end.\n",
 	  "", command_forward_del },
-	{ "lease release", "NETWORK IP", "take an address back from a guest",
-	  "The guest is not told: it may go on using the address until it asks again.\n", "",
-	  command_lease_release },
-	{ "sessions flush", "[--network NETWORK] [--guest IP|MAC|PORT]",
+	{ "lease release", "[NETWORK] IP", "take an address back from a guest",
+	  "Without NETWORK of whichever has leased it. The guest is not told: where addresses\n"
+	  "are guarded, what it sends from this one is dropped until it asks again.\n",
+	  "", command_lease_release },
+	{ "sessions flush", "[[--network] NETWORK] [--guest IP|MAC|PORT]",
 	  "forget what is translated",
-	  "Of all networks and guests, or of one. Connections that go on are translated anew,\n"
+	  "Of all networks and guests, or of one. Says how many sessions were ended. Connections "
+	  "that go on are translated anew,\n"
 	  "and may break by that.\n",
 	  "--network --guest", command_sessions_flush },
 	{ "qemu-args", "PORT... [--memory SIZE] [--json]",

@@ -63,10 +63,14 @@ int command_forward_del(const char *socket, int argc, char **argv)
 
 int command_lease_release(const char *socket, int argc, char **argv)
 {
-	if (argc != 2 || argv[0][0] == '-')
-		return command_fail(STATUS_USAGE, "a NETWORK and an IP address are needed");
-	return change(socket, "lease_release",
-		      json_pack("{s:s, s:s}", "name", argv[0], "ip", argv[1]), NULL, NULL);
+	json_t *params;
+
+	if (argc < 1 || argc > 2 || argv[0][0] == '-')
+		return command_fail(STATUS_USAGE, "an IP address is needed");
+	params = json_pack("{s:s}", "ip", argv[argc - 1]);
+	if (argc == 2)
+		json_object_set_new(params, "name", json_string(argv[0]));
+	return change(socket, "lease_release", params, NULL, NULL);
 }
 
 int command_sessions_flush(const char *socket, int argc, char **argv)
@@ -85,8 +89,12 @@ int command_sessions_flush(const char *socket, int argc, char **argv)
 		taken = options_take(argc - i, argv + i, options);
 		if (taken < 0)
 			return STATUS_USAGE;
-		if (taken == 0)
+		if (taken > 0)
+			continue;
+		taken = 1;
+		if (argv[i][0] == '-' || network != NULL)
 			return command_fail(STATUS_USAGE, "unknown argument '%s'", argv[i]);
+		network = argv[i];
 	}
 	params = json_object();
 	if (network != NULL)

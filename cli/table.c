@@ -178,13 +178,19 @@ static void print_objects(const json_t *array, const char *indent)
 	print_rows(array, columns, indent);
 }
 
+static bool is_list_of_objects(const json_t *value)
+{
+	return json_is_array(value) && json_is_object(json_array_get(value, 0));
+}
+
 static bool is_flat(json_t *object)
 {
 	const char *key;
 	json_t *value;
 
 	json_object_foreach(object, key, value) {
-		if (json_is_object(value) && json_object_size(value) > 0)
+		if (is_list_of_objects(value) ||
+		    (json_is_object(value) && json_object_size(value) > 0))
 			return false;
 	}
 	return true;
@@ -221,7 +227,7 @@ static void print_indented(json_t *object, int depth)
 			width = (int)strlen(key);
 	}
 	json_object_foreach(object, key, value) {
-		if (json_is_array(value) && json_is_object(json_array_get(value, 0))) {
+		if (is_list_of_objects(value)) {
 			printf("%*s%s:\n", 2 * depth, "", key);
 			print_objects(value, indent);
 			continue;

@@ -142,27 +142,43 @@ static struct gateway *find_gateway(struct vswitch *vswitch, const char *name, s
 	return network->gateway;
 }
 
+/* The gateway of the network that has leased the address; prefixes of two never overlap. */
+static struct gateway *find_lessor(const struct vswitch *vswitch, const struct ip *ip)
+{
+	for (uint16_t i = 0; i < vswitch->network_limit; i++) {
+		struct network *network = vswitch->networks[i];
+
+		if (network != NULL && network->gateway != NULL &&
+		    lease_find_ip(network->gateway->leases, ip) != NULL)
+			return network->gateway;
+	}
+	return NULL;
+}
+
 json_t *api_lease_release(struct vswitch *vswitch, json_t *params, int fd, struct error *error)
 {
-	const char *name, *text;
-	struct gateway *gateway;
+	const char *name = NULL, *text;
+	struct gateway *gateway = NULL;
 	json_error_t why;
 	struct ip ip;
 
-	if (json_unpack_ex(params, &why, JSON_STRICT, "{s:s, s:s}", "name", &name, "ip", &text) !=
+	if (json_unpack_ex(params, &why, JSON_STRICT, "{s?s, s:s}", "name", &name, "ip", &text) !=
 	    0) {
 		error_set(error, EINVAL, "wrong parameters: %s", why.text);
 		return NULL;
 	}
-	gateway = find_gateway(vswitch, name, error);
-	if (gateway == NULL)
+	if (name != NULL && (gateway = find_gateway(vswitch, name, error)) == NULL)
 		return NULL;
 	if (ip_from_text(text, &ip) != 0) {
 		error_set(error, EINVAL, "'%.80s' is no IP address", text);
 		return NULL;
 	}
-	if (lease_remove(gateway->leases, &ip) != 0) {
-		error_set(error, ENOENT, "network '%s': nobody has leased %s", name, text);
+	if (name == NULL)
+		gateway = find_lessor(vswitch, &ip);
+	if (gateway == NULL || lease_remove(gateway->leases, &ip) != 0) {
+		error_set(error, ENOENT, "%s%s%snobody has leased %s",
+			  name != NULL ? "network '" : "", name != NULL ? name : "",
+			  name != NULL ? "': " : "", text);
 		return NULL;
 	}
 	gateway_finish_later(gateway);

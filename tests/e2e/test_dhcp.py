@@ -10,6 +10,7 @@ import pytest
 from lab import Lab, mac, needs_root
 from process import wait_until
 from scapy.all import ARP, BOOTP, DHCP, IP, UDP, Ether
+from switch import WeftError
 from world import GATEWAY, World
 
 pytestmark = needs_root
@@ -266,8 +267,11 @@ def test_exhaustion(small):
     # Taken back by hand, it is the next one's.
     small.guests["a"].client.kill()
     ip = small.guests["a"].address(4)
-    small.switch.weft("lease", "release", "lab", ip)
+    small.switch.weft("lease", "release", ip)
     assert guest.dhcp()["ip"] == ip
+    with pytest.raises(WeftError) as refused:
+        small.switch.weft("lease", "release", "10.8.0.102")
+    assert refused.value.status == 1 and "nobody has leased 10.8.0.102" in refused.value.text
 
 
 def test_starvation_by_one_guest(lab):

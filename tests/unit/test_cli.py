@@ -141,8 +141,9 @@ class Weft(unittest.TestCase):
                      ["show", "leases", "--limit", "1x"], ["show", "workers", "--network", "a"],
                      ["forward"], ["forward", "add", "n"], ["forward", "del", "n"],
                      ["forward", "add", "n", "{}", "x"], ["forward", "add", "n", "2222"],
-                     ["forward", "del", "n", "1", "2"], ["lease", "release", "n"],
-                     ["sessions", "flush", "x"], ["sessions", "flush", "--guest"],
+                     ["forward", "del", "n", "1", "2"], ["lease", "release"],
+                     ["lease", "release", "n", "10.1.0.5", "x"], ["lease", "release", "-x"],
+                     ["sessions", "flush", "x", "y"], ["sessions", "flush", "-x"], ["sessions", "flush", "--guest"],
                      ["qemu-args"], ["qemu-args", "--x"],
                      ["top", "x"],
                      ["top", "-n"], ["top", "-n", "0"], ["top", "-n", "nan"], ["top", "-n", "1x"],
@@ -260,6 +261,14 @@ class Weft(unittest.TestCase):
         self.assertIn("  drops_by_reason: hairpin 2", lines)
         self.assertEqual([line.split() for line in lines[-3:]],
                          [["index", "state"], ["0", "running"], ["1", "stopped"]])
+
+    def test_forwards_of_a_network(self):
+        row = {"name": "n", "nat": {"sessions": 2, "forwards": [
+            {"protocol": "tcp", "listen": "2222", "to": "10.1.0.5:22", "source": None}]}}
+        done, _ = self.ask("show", "networks", "n", result=[row])
+        self.assertEqual([line.split() for line in done.stdout.splitlines()],
+                         [["name:", "n"], ["nat:"], ["sessions:", "2"], ["forwards:"],
+                          ["protocol", "listen", "to", "source"], ["tcp", "2222", "10.1.0.5:22", "-"]])
 
     def test_socket_may_stand_anywhere(self):
         for args in (["--socket", self.path, "show", "macs"], ["show", "macs", f"--socket={self.path}"],
@@ -446,6 +455,8 @@ class Weft(unittest.TestCase):
         self.assertEqual((done.returncode, done.stdout), (0, ""))
         self.assertEqual(server.request,
                          {"method": "lease_release", "params": {"name": "n", "ip": "10.1.0.5"}})
+        done, server = self.ask("lease", "release", "10.1.0.5")
+        self.assertEqual(server.request["params"], {"ip": "10.1.0.5"})
         done, server = self.ask("sessions", "flush", result={"flushed": 7})
         self.assertEqual(done.stdout, "7 sessions ended\n")
         self.assertEqual(server.request, {"method": "sessions_flush", "params": {}})
@@ -453,6 +464,8 @@ class Weft(unittest.TestCase):
                                 result={"flushed": 1})
         self.assertEqual(done.stdout, "1 session ended\n")
         self.assertEqual(server.request["params"], {"name": "n", "guest": "vm1"})
+        done, server = self.ask("sessions", "flush", "n", result={"flushed": 0})
+        self.assertEqual(server.request["params"], {"name": "n"})
 
     def test_apply_prints_the_changes(self):
         changes = [{"action": "remove", "kind": "port", "name": "a", "keys": []},
