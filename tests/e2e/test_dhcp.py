@@ -146,6 +146,7 @@ def test_dhcpcd(lab):
                          "mount -t tmpfs none /run; mount -t tmpfs none /var/lib/dhcpcd; "
                          f"exec dhcpcd -B -d -h bee -f /dev/null -c /bin/true -o domain_name {guest.device}")
     client.wait_for(lambda text: re.search(r"leased 10\.8\.0\.1[01]\d for 600 seconds", text), 30, what="lease")
+    wait_until(lambda: guest.address(4), what="the leased address")
     assert guest.ping(GATEWAY[4])
     row = next(row for row in leases(world).values() if row["mac"] == guest.mac and ":" not in row["ip"])
     assert row["host"] == "bee" and row["client"]
