@@ -40,8 +40,7 @@ static const struct {
 };
 
 static bool is_for_server(const struct dhcp_server *server, const struct packet *packet);
-static bool check(struct dhcp_server *server, const struct packet *packet,
-		  const struct dhcp_message *message);
+static bool check(const struct dhcp_request *request);
 static void bind_lease(struct dhcp_request *request, const struct ip *ip);
 static void leave_other(struct dhcp_request *request, const struct ip *ip);
 static bool names_us(const struct dhcp_request *request, bool *named);
@@ -79,14 +78,15 @@ void dhcp_server_destroy(struct dhcp_server *server)
 	free(server);
 }
 
-void dhcp_server_input(struct dhcp_server *server, const struct packet *packet, uint16_t port,
-		       uint64_t now, uint64_t wall)
+void dhcp_server_input(struct dhcp_server *server, const struct packet *packet,
+		       struct dhcp_arrival arrival, uint64_t now, uint64_t wall)
 {
 	struct dhcp_message message;
 	struct dhcp_request request = {
 		.server = server,
 		.message = &message,
-		.port = port,
+		.from = packet->from,
+		.by = arrival,
 		.now = now,
 		.wall = wall,
 	};
@@ -100,11 +100,13 @@ void dhcp_server_input(struct dhcp_server *server, const struct packet *packet, 
 		dhcp_count(server, DHCP_COUNT_MALFORMED);
 		return;
 	}
-	if (!check(server, packet, &message))
+	if (!check(&request))
 		return;
 	dhcp_count(server, handlers[message.type].counter);
-	if (handlers[message.type].handle != NULL && dhcp_client_identify(&request))
-		handlers[message.type].handle(&request);
+	if (handlers[message.type].handle == NULL)
+		return;
+	dhcp_client_identify(&request);
+	handlers[message.type].handle(&request);
 }
 
 uint64_t dhcp_server_deadline(const struct dhcp_server *server)
@@ -153,19 +155,29 @@ static bool is_for_server(const struct dhcp_server *server, const struct packet 
 	return false;
 }
 
-/* Whether a well-formed message is one from a client on this link; else it is counted. */
-static bool check(struct dhcp_server *server, const struct packet *packet,
-		  const struct dhcp_message *message)
+/* Whether it was passed on by a relay agent of this link's, to which the answer goes. */
+static bool is_good_relay(const struct dhcp_server *server, const struct ip *agent)
 {
-	const struct mac *mac = &message->header.chaddr;
+	const struct ip_prefix *prefix = dhcp_address_prefix(server, agent);
 
-	if (message->header.op != DHCP_BOOTREQUEST)
+	return prefix != NULL && !ip_equal(&prefix->ip, agent);
+}
+
+/* Whether a well-formed message is one from a client on this link; else it is counted. */
+static bool check(const struct dhcp_request *request)
+{
+	struct dhcp_server *server = request->server;
+	const struct dhcp_header *header = &request->message->header;
+	const struct mac *mac = &header->chaddr;
+	bool relayed = !ip_is_unspecified(&header->giaddr);
+
+	if (header->op != DHCP_BOOTREQUEST)
 		dhcp_count(server, DHCP_COUNT_FOREIGN);
-	else if (!ip_is_unspecified(&message->header.giaddr))
+	else if (relayed && !(request->by.trusted && is_good_relay(server, &header->giaddr)))
 		dhcp_count(server, DHCP_COUNT_RELAYED);
 	else if (mac_is_zero(mac->bytes) || mac_is_multicast(mac->bytes))
 		dhcp_count(server, DHCP_COUNT_MALFORMED);
-	else if (memcmp(mac, &packet->from, sizeof(*mac)) != 0)
+	else if (!relayed && memcmp(mac, &request->from, sizeof(*mac)) != 0)
 		dhcp_count(server, DHCP_COUNT_SPOOFED);
 	else
 		return true;
@@ -198,7 +210,7 @@ void dhcp_server_discover(struct dhcp_request *request, unsigned tries)
 		.client_length = request->client_length,
 		.expires = request->wall + DHCP_OFFER_TIME,
 		.state = LEASE_OFFERED,
-		.port = request->port,
+		.port = request->by.port,
 		.reserved = dhcp_address_is_reserved(request, &ip),
 	};
 	memcpy(lease.client, request->client, request->client_length);
@@ -307,7 +319,7 @@ static void on_decline(struct dhcp_request *request)
 		dhcp_count(request->server, DHCP_COUNT_UNKNOWN);
 	else {
 		dhcp_probe_cancel(request->server, &ip);
-		dhcp_address_set_aside(request->server, &ip, request->port, request->now,
+		dhcp_address_set_aside(request->server, &ip, request->by.port, request->now,
 				       request->wall);
 	}
 }
@@ -374,7 +386,7 @@ static void bind_lease(struct dhcp_request *request, const struct ip *ip)
 		.client_length = request->client_length,
 		.expires = seconds == UINT32_MAX ? LEASE_FOREVER : request->wall + seconds,
 		.state = LEASE_BOUND,
-		.port = request->port,
+		.port = request->by.port,
 		.reserved = dhcp_address_is_reserved(request, ip),
 	};
 

@@ -6,11 +6,13 @@
  * with store_begin() and store_commit() and lets frames out after the commit, so that no guest is
  * told of a lease that a crash forgets (RFC 2131, 4.3.1).
  *
- * Guests are hostile. A client must send from the hardware address it gives. A lease belongs to the
- * port it was got through: a client identifier that is in use behind another port counts for
- * nothing, and that client is known by its hardware address. One port gets at most
- * DHCP_PORT_LEASES addresses, those set aside on its word included, reserved ones not. Relayed
- * messages and BOOTP are ignored: the server is for its own link. */
+ * Guests are hostile. A client must send from the hardware address it gives, unless a relay agent
+ * behind a trusted port sends for it. A lease belongs to the machine that got it, known by its port
+ * or its hardware address: another one's client identifier counts for nothing, and who comes with
+ * it is known by the hardware address alone. One port gets at most DHCP_PORT_LEASES addresses, a
+ * trusted one more, but none more than half of all; those set aside on its word included, reserved
+ * ones not. BOOTP is ignored, and so are relay agents of other networks: the server is for its own
+ * link. */
 #ifndef WEFT_ROUTE_DHCP_SERVER_H
 #define WEFT_ROUTE_DHCP_SERVER_H
 
@@ -21,13 +23,23 @@
 
 #include <stdint.h>
 
-#define DHCP_PORT_LEASES  16u  /* by one port, but LEASE_PORT_NONE */
-#define DHCP_PROBE_WAIT	  500u /* ms that an offer waits for the conflict check */
-#define DHCP_PROBE_MAX	  512u /* offers that wait at a time */
-#define DHCP_PROBE_TRIES  3u   /* addresses checked for one DISCOVER */
-#define DHCP_OFFER_TIME	  30u  /* seconds that an offered address is kept */
-#define DHCP_DECLINE_TIME 600u /* seconds that an address in conflict is set aside */
-#define DHCP_LEASE_MIN	  60u  /* seconds; a client gets no shorter lease by asking */
+#define DHCP_PORT_LEASES    16u	 /* by one port, but LEASE_PORT_NONE */
+#define DHCP_TRUSTED_LEASES 64u	 /* by one that is trusted */
+#define DHCP_LEASES_LEAST   4u	 /* by any: firmware, installer and system may be three clients */
+#define DHCP_PROBE_WAIT	    500u /* ms that an offer waits for the conflict check */
+#define DHCP_PROBE_MAX	    512u /* offers that wait at a time */
+#define DHCP_PROBE_TRIES    3u	 /* addresses checked for one DISCOVER */
+#define DHCP_OFFER_TIME	    30u	 /* seconds that an offered address is kept */
+#define DHCP_DECLINE_TIME   600u /* seconds that an address in conflict is set aside */
+#define DHCP_LEASE_MIN	    60u	 /* seconds; a client gets no shorter lease by asking */
+
+/* By which port a packet came. */
+struct dhcp_arrival {
+	/* Its number; LEASE_PORT_NONE for ports with many hosts behind them, which have no limit
+	 * of leases and no leases of their own. */
+	uint16_t port;
+	bool trusted; /* who is behind it may speak for others */
+};
 
 /* What the server knows of the gateway's leg. Copied. */
 struct dhcp_leg {
@@ -62,9 +74,8 @@ struct dhcp_probe {
 	COUNTER(MALFORMED, "malformed", "message truncated, contradictory, or no DHCP")            \
 	COUNTER(BOOTP, "bootp", "BOOTP request without a DHCP message type")                       \
 	COUNTER(FOREIGN, "foreign", "message that only a server sends, sent by a guest")           \
-	COUNTER(RELAYED, "relayed", "message from a relay agent")                                  \
+	COUNTER(RELAYED, "relayed", "relay agent not trusted, or of another network")              \
 	COUNTER(SPOOFED, "spoofed", "hardware address is not the frame's source")                  \
-	COUNTER(IMPOSTOR, "impostor", "client whose lease was got through another port")           \
 	COUNTER(OTHER_SERVER, "other_server", "message for another server")                        \
 	COUNTER(UNKNOWN, "unknown", "no such lease; left unanswered (RFC 2131, 4.3.2)")            \
 	COUNTER(EXHAUSTED, "exhausted", "no free address")                                         \
@@ -95,11 +106,10 @@ struct dhcp_server *dhcp_server_create(const struct dhcp_config *config, const s
 				       const struct dhcp_probe *probe);
 void dhcp_server_destroy(struct dhcp_server *server);
 
-/* Any packet of the leg; what is not UDP to port 67 of the server or of all is left alone. `port`
- * is the arrival port's number; LEASE_PORT_NONE for ports with many hosts behind them, which have
- * no limit of leases and no leases of their own. Checksums are the caller's to check. */
-void dhcp_server_input(struct dhcp_server *server, const struct packet *packet, uint16_t port,
-		       uint64_t now, uint64_t wall);
+/* Any packet of the leg; what is not UDP to port 67 of the server or of all is left alone.
+ * Checksums are the caller's to check. */
+void dhcp_server_input(struct dhcp_server *server, const struct packet *packet,
+		       struct dhcp_arrival arrival, uint64_t now, uint64_t wall);
 
 /* What a probe found: who has the address, NULL for nobody. Without a call the server takes it
  * after DHCP_PROBE_WAIT that nobody has. Addresses that were not asked for are ignored. */

@@ -52,9 +52,14 @@ bool dhcp_address_allowed(const struct dhcp_request *request, const struct ip *i
 {
 	const struct dhcp_server *server = request->server;
 	const struct dhcp_host *host = reservation(server, ip);
+	const struct ip *agent = &request->message->header.giaddr;
 	uint32_t number = ip_to_v4(ip);
 
 	if (!ip_is_v4(ip) || is_special(server, ip))
+		return false;
+	/* RFC 2131, 4.3.1: whom a relay agent speaks for is on the agent's own subnet. */
+	if (!ip_is_unspecified(agent) &&
+	    dhcp_address_prefix(server, agent) != dhcp_address_prefix(server, ip))
 		return false;
 	if (host != NULL)
 		return host == request->host;
@@ -86,17 +91,28 @@ bool dhcp_address_is_reserved(const struct dhcp_request *request, const struct i
 	return host != NULL && host->has_ip4 && ip_equal(&host->ip4, ip);
 }
 
+/* How many leases the port may have. */
+static uint64_t port_limit(const struct dhcp_request *request)
+{
+	uint64_t most = request->by.trusted ? DHCP_TRUSTED_LEASES : DHCP_PORT_LEASES;
+	uint64_t half = request->server->address_count / 2;
+
+	if (half < DHCP_LEASES_LEAST)
+		half = DHCP_LEASES_LEAST;
+	return half < most ? half : most;
+}
+
 bool dhcp_address_over_limit(const struct dhcp_request *request, const struct ip *ip)
 {
 	const struct lease *lease = request->lease;
 
-	if (request->port == LEASE_PORT_NONE || dhcp_address_is_reserved(request, ip))
+	if (request->by.port == LEASE_PORT_NONE || dhcp_address_is_reserved(request, ip))
 		return false;
 	/* One that it has is counted already. */
-	if (lease != NULL && lease->port == request->port && !lease->reserved)
+	if (lease != NULL && lease->port == request->by.port && !lease->reserved)
 		return false;
-	return lease_count_port(request->server->leases, AF_INET, request->port) >=
-	       DHCP_PORT_LEASES;
+	return lease_count_port(request->server->leases, AF_INET, request->by.port) >=
+	       port_limit(request);
 }
 
 bool dhcp_address_choose(struct dhcp_request *request, struct ip *ip)

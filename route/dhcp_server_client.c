@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #define CLIENT_ID_MIN  2u   /* RFC 2132, 9.14 */
+#define CLIENT_ID_MAC  1u   /* RFC 2132, 9.14: then the hardware address */
 #define CLIENT_ID_NODE 255u /* RFC 4361, 6.1: then 4 bytes of IAID and a DUID */
 #define NODE_DUID_AT   5u
 
@@ -18,19 +19,26 @@
 /* Names that clients ask for of themselves and trust: no guest may become one of them. */
 static const char *const refused_names[] = { "localhost", "wpad", "isatap" };
 
+static bool is_own_id(const struct dhcp_request *request, const uint8_t *id, size_t length);
 static void key_by_mac(struct dhcp_request *request);
 static const struct lease *find_lease(const struct dhcp_request *request);
 static const struct dhcp_host *find_host(const struct dhcp_request *request);
 static void read_name(struct dhcp_request *request);
 static void read_fqdn(struct dhcp_request *request);
 
-bool dhcp_client_identify(struct dhcp_request *request)
+void dhcp_client_identify(struct dhcp_request *request)
 {
 	size_t length;
 	const uint8_t *id = dhcp_message_option(request->message, DHCP_OPTION_CLIENT_ID, &length);
 
-	/* One longer than our keys is echoed but does not tell clients apart. */
-	if (id != NULL && length >= CLIENT_ID_MIN && length <= DHCP_CLIENT_MAX) {
+	read_name(request);
+	read_fqdn(request);
+	request->host = find_host(request);
+	if (request->host != NULL)
+		memcpy(request->name, request->host->name, sizeof(request->name));
+	for (char *c = request->name; *c != '\0'; c++)
+		*c = (char)tolower((unsigned char)*c);
+	if (id != NULL && is_own_id(request, id, length)) {
 		request->client_length = (uint8_t)length;
 		memcpy(request->client, id, length);
 	} else {
@@ -40,24 +48,19 @@ bool dhcp_client_identify(struct dhcp_request *request)
 	if (request->lease != NULL && dhcp_client_is_elsewhere(request, request->lease)) {
 		key_by_mac(request);
 		request->lease = find_lease(request);
-		if (request->lease != NULL && dhcp_client_is_elsewhere(request, request->lease)) {
-			dhcp_count(request->server, DHCP_COUNT_IMPOSTOR);
-			return false;
-		}
 	}
-	read_name(request);
-	read_fqdn(request);
-	request->host = find_host(request);
-	if (request->host != NULL)
-		memcpy(request->name, request->host->name, sizeof(request->name));
-	for (char *c = request->name; *c != '\0'; c++)
-		*c = (char)tolower((unsigned char)*c);
-	return true;
 }
 
 bool dhcp_client_is_elsewhere(const struct dhcp_request *request, const struct lease *lease)
 {
-	return lease->port != LEASE_PORT_NONE && lease->port != request->port;
+	const struct dhcp_host *host = request->host;
+
+	if (lease->port == request->by.port ||
+	    memcmp(&lease->mac, &request->message->header.chaddr, sizeof(lease->mac)) == 0)
+		return false;
+	/* With its port the machine has gone; the reservation, which is not for one, is left. */
+	return lease->port != LEASE_PORT_NONE || host == NULL || host->has_mac || !host->has_ip4 ||
+	       !ip_equal(&host->ip4, &lease->ip);
 }
 
 bool dhcp_client_owns(const struct dhcp_request *request, const struct lease *lease)
@@ -106,11 +109,20 @@ conflict:
 	return "";
 }
 
-/* Like an identifier of type 1 (RFC 2132, 9.14), which most clients that send one send. */
+/* One longer than our keys does not tell clients apart, and another's hardware address must not: it
+ * would be taken by whoever names it first. */
+static bool is_own_id(const struct dhcp_request *request, const uint8_t *id, size_t length)
+{
+	if (length == 1 + MAC_LENGTH && id[0] == CLIENT_ID_MAC)
+		return memcmp(id + 1, request->message->header.chaddr.bytes, MAC_LENGTH) == 0;
+	return length >= CLIENT_ID_MIN && length <= DHCP_CLIENT_MAX;
+}
+
+/* Like an identifier of that type, which most clients that send one send. */
 static void key_by_mac(struct dhcp_request *request)
 {
 	request->client_length = 1 + MAC_LENGTH;
-	request->client[0] = 1;
+	request->client[0] = CLIENT_ID_MAC;
 	memcpy(request->client + 1, request->message->header.chaddr.bytes, MAC_LENGTH);
 }
 

@@ -44,7 +44,8 @@ enum dhcp_fqdn { DHCP_FQDN_NONE, DHCP_FQDN_ASCII, DHCP_FQDN_WIRE };
 struct dhcp_request {
 	struct dhcp_server *server;
 	const struct dhcp_message *message;
-	uint16_t port;
+	struct mac from; /* of the frame: a relay agent's, or the client's */
+	struct dhcp_arrival by;
 	uint64_t now, wall;
 	uint8_t client_length; /* how its lease is keyed */
 	uint8_t client[DHCP_CLIENT_MAX];
@@ -60,9 +61,10 @@ static inline void dhcp_count(struct dhcp_server *server, enum dhcp_counter coun
 	server->counters[counter]++;
 }
 
-/* Fills all but server, message, port and times. False, counted, when it is an impostor. */
-bool dhcp_client_identify(struct dhcp_request *request);
-/* Whether a lease was got through another port than the request came from. */
+/* Fills all but server, message, from, by and times. */
+void dhcp_client_identify(struct dhcp_request *request);
+/* Whether a lease was got by another machine: neither its port nor its hardware address is that of
+ * the request. */
 bool dhcp_client_is_elsewhere(const struct dhcp_request *request, const struct lease *lease);
 /* Whether a lease is the client's, or a former one of the machine that its address is reserved for
  * by MAC. */

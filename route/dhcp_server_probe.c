@@ -127,20 +127,20 @@ static void remove_pending(struct dhcp_server *server, struct dhcp_pending *pend
 }
 
 /* Who the client is may have changed since. */
-static bool identify_again(struct dhcp_pending *pending, uint64_t now, uint64_t wall)
+static void identify_again(struct dhcp_pending *pending, uint64_t now, uint64_t wall)
 {
 	pending->request.message = &pending->message;
 	pending->request.now = now;
 	pending->request.wall = wall;
-	return dhcp_client_identify(&pending->request);
+	dhcp_client_identify(&pending->request);
 }
 
 static void answer(struct dhcp_pending *pending, uint64_t now, uint64_t wall)
 {
 	const struct dhcp_request *request = &pending->request;
 
-	if (identify_again(pending, now, wall) && request->lease != NULL &&
-	    ip_equal(&request->lease->ip, &pending->ip))
+	identify_again(pending, now, wall);
+	if (request->lease != NULL && ip_equal(&request->lease->ip, &pending->ip))
 		dhcp_server_offer(&pending->request, &pending->ip);
 }
 
@@ -151,6 +151,8 @@ static void pass_over(struct dhcp_pending *pending, uint64_t now, uint64_t wall)
 
 	dhcp_count(server, DHCP_COUNT_CONFLICT);
 	dhcp_address_set_aside(server, &pending->ip, LEASE_PORT_NONE, now, wall);
-	if (pending->tries + 1 < DHCP_PROBE_TRIES && identify_again(pending, now, wall))
-		dhcp_server_discover(&pending->request, pending->tries + 1);
+	if (pending->tries + 1 >= DHCP_PROBE_TRIES)
+		return;
+	identify_again(pending, now, wall);
+	dhcp_server_discover(&pending->request, pending->tries + 1);
 }

@@ -104,6 +104,7 @@ static void start(struct reply *reply, const struct dhcp_request *request, enum 
 		.op = DHCP_BOOTREPLY,
 		.xid = asked->xid,
 		.flags = asked->flags,
+		.giaddr = asked->giaddr,
 		.chaddr = asked->chaddr,
 	};
 	const uint8_t *id;
@@ -117,6 +118,9 @@ static void start(struct reply *reply, const struct dhcp_request *request, enum 
 		header.yiaddr = *yiaddr;
 	if (type == DHCP_ACK)
 		header.ciaddr = asked->ciaddr;
+	/* The agent must not send it to an address that is none of the client's. */
+	if (type == DHCP_NAK && !ip_is_unspecified(&asked->giaddr))
+		header.flags |= DHCP_FLAG_BROADCAST;
 	if (type != DHCP_NAK) {
 		if (config->has_next_server)
 			header.siaddr = config->next_server;
@@ -351,6 +355,18 @@ static void write_fqdn(struct reply *reply)
 								 bytes, length));
 }
 
+/* What the agent has added goes back to it (RFC 3046, 2.2). */
+static void write_relay(struct reply *reply)
+{
+	size_t length;
+	const uint8_t *bytes =
+	    dhcp_message_option(reply->request->message, DHCP_OPTION_RELAY, &length);
+
+	if (bytes != NULL)
+		count_left_out(reply,
+			       dhcp_write_option(&reply->writer, DHCP_OPTION_RELAY, bytes, length));
+}
+
 /* To whom (RFC 2131, 4.1): the client hears Ethernet unicast before it has its address. */
 static void send_reply(struct reply *reply, enum dhcp_type type, const struct ip *yiaddr)
 {
@@ -367,7 +383,12 @@ static void send_reply(struct reply *reply, enum dhcp_type type, const struct ip
 	uint8_t frame[PACKET_ETHERNET_LENGTH + HEADERS + DHCP_MESSAGE_MAX];
 	size_t length;
 
-	if (type != DHCP_NAK && ip_is_host(&asked->ciaddr)) {
+	if (!ip_is_unspecified(&asked->giaddr)) {
+		write_relay(reply);
+		header.to = reply->request->from;
+		header.destination = asked->giaddr;
+		header.destination_port = DHCP_SERVER_PORT;
+	} else if (type != DHCP_NAK && ip_is_host(&asked->ciaddr)) {
 		header.destination = asked->ciaddr;
 	} else if (type == DHCP_NAK || yiaddr == NULL || asked->flags & DHCP_FLAG_BROADCAST) {
 		header.to = everybody;

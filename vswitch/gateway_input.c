@@ -45,6 +45,11 @@ static uint16_t lease_port(const struct port *port)
 	return port->config.uplink ? LEASE_PORT_NONE : port->index;
 }
 
+static bool is_guarded(const struct port *port)
+{
+	return atomic_load_explicit(&port->guard, memory_order_relaxed) != NULL;
+}
+
 /* Into the segment of the leg as if from outside it, so that workers route it: from our own MAC to
  * our own MAC. */
 static void send_again(struct gateway_leg *leg, const uint8_t *frame, size_t length)
@@ -115,7 +120,9 @@ static bool input_service(struct gateway_leg *leg, const struct port *arrival,
 	if (packet->data == NULL)
 		return false;
 	if (port == DHCP_SERVER && gateway->dhcp != NULL) {
-		dhcp_server_input(gateway->dhcp, packet, lease_port(arrival), now, gateway_wall());
+		struct dhcp_arrival by = { lease_port(arrival), !is_guarded(arrival) };
+
+		dhcp_server_input(gateway->dhcp, packet, by, now, gateway_wall());
 		return true;
 	}
 	if (port == DHCP6_SERVER && gateway->dhcp6 != NULL) {

@@ -204,6 +204,26 @@ def test_router_advertisement(lab):
     wait_until(lambda: "default" not in guest.run("ip", "-6", "route"), what="router's farewell")
 
 
+def exchanges(text):
+    """(sent, received, lost) of both exchanges, as perfdhcp has counted them."""
+    return re.findall(r"sent packets: (\d+)\s+received packets: (\d+)\s+drops: (\d+)", text)
+
+
+def test_perfdhcp_as_a_relay_agent(lab):
+    """Many clients of DHCPv4, for whom perfdhcp speaks as their relay agent: only where that may be."""
+    world = World(lab, "isolated", "none", guests=("b",),
+                  ports={"a": {"network": "lab", "tap": "wa", "antispoof": False}})
+    guest, other = world.guests["a"], world.guests["b"]
+    guest.run("ip", "addr", "add", "10.8.0.7/24", "dev", guest.device)
+    text = guest.run("perfdhcp", "-4", "-l", guest.device, "-r", 20, "-R", 40, "-p", 4, check=False)
+    assert all(int(received) >= 40 for _, received, _ in exchanges(text)), text
+    assert sum(row["state"] == "bound" for row in leases(world).values()) == 40
+    assert other.dhcp()["ip"]
+    before = world.counters("dhcp")["relayed"]
+    other.run("perfdhcp", "-4", "-l", other.device, "-r", 100, "-n", 10, "-R", 10, "-W", 100000, check=False)
+    wait_until(lambda: world.counters("dhcp")["relayed"] == before + 10, what="relay agents that are refused")
+
+
 def test_perfdhcp(lab):
     """Many clients of DHCPv6 behind one port: each its own address, up to a bound that is counted."""
     world = World(lab, "isolated", "none", guests=("a", "b"), network={"dhcp6": "stateful"})
@@ -213,8 +233,7 @@ def test_perfdhcp(lab):
                what="link-local address")
     text = guest.run("perfdhcp", "-6", "-l", guest.device, "-r", 100, "-n", 50, "-R", 50, "-u", "-W", 1000000,
                      check=False)
-    exchanges = re.findall(r"sent packets: (\d+)\s+received packets: (\d+)\s+drops: (\d+)", text)
-    assert exchanges == [("50", "50", "0")] * 2 and "non unique addresses: 0" in text, text
+    assert exchanges(text) == [("50", "50", "0")] * 2 and "non unique addresses: 0" in text, text
     assert sum(":" in ip for ip in leases(world)) == 50
     guest.run("perfdhcp", "-6", "-l", guest.device, "-r", 100, "-n", 100, "-R", 100, "-W", 100000, check=False)
     assert world.counters("dhcp6")["over_limit"] > 0
@@ -280,7 +299,7 @@ def test_starvation_by_one_guest(lab):
     world = World(lab, "isolated", "none", guests=("b",),
                   ports={"a": {"network": "lab", "tap": "wa", "antispoof": False}})
     raw = world.guests["a"].raw()
-    for number in range(200):
+    for number in range(250):
         raw.send(message("discover", f"52:54:00:11:22:{number:02x}"))
     wait_until(lambda: world.counters("dhcp")["port_limit"] > 0, what="bound of the port")
     assert world.guests["b"].dhcp()["ip"]

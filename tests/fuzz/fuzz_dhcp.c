@@ -118,7 +118,7 @@ static void check_all(struct world *world)
 	lease_visit(world->leases, check_lease, world);
 	CHECK(lease_table_count(world->leases) <= LAST - FIRST + 1);
 	for (uint16_t port = 1; port <= PORTS; port++)
-		CHECK(lease_count_port(world->leases, AF_INET, port) <= DHCP_PORT_LEASES);
+		CHECK(lease_count_port(world->leases, AF_INET, port) <= DHCP_TRUSTED_LEASES);
 	for (unsigned i = 0; i <= LAST - FIRST; i++) {
 		struct ip ip = ip_from_v4(FIRST + i);
 
@@ -129,14 +129,15 @@ static void check_all(struct world *world)
 }
 
 /* What would have the message refused before the server looks at it. */
-static void put_right(uint8_t *bytes, size_t length, const struct mac *mac)
+static void put_right(uint8_t *bytes, size_t length, const struct mac *mac, bool relayed)
 {
 	if (length < 240)
 		return;
 	bytes[0] = DHCP_BOOTREQUEST;
 	bytes[1] = 1;
 	bytes[2] = MAC_LENGTH;
-	memset(bytes + 24, 0, 4);
+	if (!relayed)
+		memset(bytes + 24, 0, 4);
 	memcpy(bytes + 28, mac->bytes, MAC_LENGTH);
 	write_be32(bytes + 236, 0x63825363);
 }
@@ -160,13 +161,13 @@ static void give_message(struct world *world, uint8_t who, const uint8_t *data, 
 	CHECK(bytes != NULL && frame != NULL);
 	memcpy(bytes, data, length);
 	if (who < 0x80)
-		put_right(bytes, length, &mac);
+		put_right(bytes, length, &mac, (who & 0x40) != 0);
 	total = packet_write_udp(&header, bytes, length, frame, length + 64);
 	CHECK(total > 0 && packet_parse(frame, total, &packet));
 	/* The options in an allocation of their own size. */
 	bytes = realloc(bytes, length == 0 ? 1 : length);
 	packet.data = bytes;
-	dhcp_server_input(world->server, &packet, port, now, wall);
+	dhcp_server_input(world->server, &packet, (struct dhcp_arrival){ port, true }, now, wall);
 	free(bytes);
 	free(frame);
 }

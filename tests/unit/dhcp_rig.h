@@ -41,6 +41,7 @@ struct rig {
 	struct dhcp_writer writer;
 	struct dhcp_header header;
 	uint16_t port;
+	bool trusted;
 	struct mac from;
 	struct ip source, destination;
 };
@@ -137,6 +138,7 @@ static inline void rig_begin(struct rig *rig, unsigned n)
 		.chaddr = rig_mac(n),
 	};
 	rig->port = (uint16_t)n;
+	rig->trusted = false;
 	rig->from = rig_mac(n);
 	rig->source = ip_from_v4(0);
 	rig->destination = ip_from_v4(UINT32_MAX);
@@ -164,7 +166,8 @@ static inline void rig_deliver(struct rig *rig, const uint8_t *data, size_t leng
 	length = packet_write_udp(&header, data, length, frame, sizeof(frame));
 	assert_true(length > 0);
 	assert_true(packet_parse(frame, length, &packet));
-	dhcp_server_input(rig->server, &packet, rig->port, rig->now, rig->wall);
+	dhcp_server_input(rig->server, &packet, (struct dhcp_arrival){ rig->port, rig->trusted },
+			  rig->now, rig->wall);
 }
 
 /* Ends the message and gives it to the server. */
@@ -183,7 +186,9 @@ static inline void rig_reply(struct rig *rig, struct dhcp_message *message, stru
 	assert_true(packet_parse(rig->sent[0], rig->sent_length[0], packet));
 	assert_true(packet_checksum_ok(packet));
 	assert_int_equal(packet->source_port, DHCP_SERVER_PORT);
-	assert_int_equal(packet->destination_port, DHCP_CLIENT_PORT);
+	assert_int_equal(packet->destination_port, ip_is_unspecified(&rig->header.giaddr)
+						       ? DHCP_CLIENT_PORT
+						       : DHCP_SERVER_PORT);
 	assert_memory_equal(&packet->from, &rig->leg.mac, sizeof(packet->from));
 	assert_int_equal(dhcp_message_parse(packet->data, packet->data_length, message), 0);
 	assert_int_equal(message->header.op, DHCP_BOOTREPLY);

@@ -200,6 +200,37 @@ static void test_port_limit(void **state)
 	rig_free(rig);
 }
 
+/* What one port may have of few addresses, and what it may have when it is trusted. */
+static void test_port_share(void **state)
+{
+	static const struct {
+		const char *last;
+		bool trusted;
+		unsigned share;
+	} cases[] = {
+		{ "10.0.0.103", false, 4 }, { "10.0.0.105", false, 4 },	 { "10.0.0.111", false, 6 },
+		{ "10.0.0.200", true, 50 }, { "10.0.0.250", false, 16 }, { "10.0.0.250", true, 64 },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct rig *rig = rig_new();
+		unsigned n = 0;
+
+		rig->ranges[0].last = rig_ip(cases[i].last);
+		rig_start(rig, NULL);
+		do {
+			rig->sent_count = 0;
+			rig_begin(rig, ++n);
+			rig->port = 5;
+			rig->trusted = cases[i].trusted;
+			rig_write(rig, DHCP_DISCOVER);
+			rig_send(rig);
+		} while (rig->sent_count > 0);
+		assert_int_equal(n, cases[i].share + 1);
+		rig_free(rig);
+	}
+}
+
 /* Leases whose port is not known, as after a restart, are no way around the limit. */
 static void test_port_limit_on_renewal(void **state)
 {
@@ -402,6 +433,7 @@ int main(void)
 		cmocka_unit_test(test_several_prefixes),
 		cmocka_unit_test(test_exhaustion),
 		cmocka_unit_test(test_port_limit),
+		cmocka_unit_test(test_port_share),
 		cmocka_unit_test(test_port_limit_on_renewal),
 		cmocka_unit_test(test_table_limit),
 		cmocka_unit_test(test_offer_waits_for_the_probe),

@@ -1,4 +1,4 @@
-/* Who a DHCP client is: identifiers, impostors, reservations, names. */
+/* Who a DHCP client is: identifiers, machines that move, reservations, names. */
 #include "tests/unit/dhcp_rig.h"
 
 #define OPTION(writer, code, text) dhcp_write_option(writer, code, text, sizeof(text) - 1)
@@ -106,19 +106,67 @@ static void test_identifier_of_another_port(void **state)
 	rig_send(rig);
 	host_of(rig, victim); /* bound still */
 	assert_int_equal(lease_find_ip(rig->leases, &victim)->mac.bytes[5], 1);
-	/* With the victim's hardware address there is nothing left to go by. */
-	rig_begin(rig, 1);
-	rig->port = 2;
-	rig_write(rig, DHCP_DISCOVER);
-	rig_send(rig);
-	rig_silent(rig);
-	assert_int_equal(rig_count(rig, DHCP_COUNT_IMPOSTOR), 1);
-	/* When the port is gone the client may come back on another. */
+	/* When the port is not known, as after a restart, nobody else may have it either. */
 	lease_forget_port(rig->leases, 1);
+	thief = discover_as(rig, 2, 2, "\1\x52\x54\0\0\0\1", 7);
+	assert_false(ip_equal(&victim, &thief));
+	host_of(rig, victim);
 	rig_renew(rig, 1, victim);
 	rig->port = 3;
 	rig_expect(rig, DHCP_ACK, &message);
 	assert_int_equal(lease_find_ip(rig->leases, &victim)->port, 3);
+	rig_free(rig);
+}
+
+/* Who names a victim's identifier before the victim does keeps it from nothing. */
+static void test_identifier_taken_before(void **state)
+{
+	struct rig *rig = rig_new();
+	struct ip thief, victim;
+
+	rig_start(rig, NULL);
+	thief = discover_as(rig, 2, 2, "\1\x52\x54\0\0\0\1", 7);
+	victim = rig_lease(rig, 1);
+	assert_false(ip_equal(&victim, &thief));
+	thief = discover_as(rig, 2, 2, "a name", 6);
+	victim = discover_as(rig, 1, 1, "a name", 6);
+	assert_false(ip_equal(&victim, &thief));
+	rig_free(rig);
+}
+
+/* A machine that is plugged in elsewhere, by its hardware address, or with another card. */
+static void test_machine_moves(void **state)
+{
+	struct rig *rig = rig_new();
+	struct dhcp_message message;
+	struct ip first, again;
+
+	rig->hosts[0] = (struct dhcp_host){ .name = "db",
+					    .client_length = 2,
+					    .client = "db",
+					    .has_ip4 = true,
+					    .ip4 = rig_ip("10.0.0.50") };
+	rig->config.host_count = 1;
+	rig_start(rig, NULL);
+	first = rig_lease(rig, 1);
+	again = discover_as(rig, 1, 2, "\1\x52\x54\0\0\0\1", 7);
+	assert_true(ip_equal(&first, &again));
+	rig_select(rig, 1, again);
+	rig->port = 2;
+	rig_expect(rig, DHCP_ACK, &message);
+	assert_int_equal(lease_find_ip(rig->leases, &first)->port, 2);
+	/* On the same port the identifier stands for the machine, and so it does for an address
+	 * that is reserved for it when its port has gone. */
+	first = discover_as(rig, 3, 3, "box", 3);
+	again = discover_as(rig, 4, 3, "box", 3);
+	assert_true(ip_equal(&first, &again));
+	first = discover_as(rig, 5, 5, "db", 2);
+	assert_ip(&first, "10.0.0.50");
+	again = discover_as(rig, 6, 6, "db", 2);
+	assert_false(ip_equal(&first, &again));
+	lease_forget_port(rig->leases, 5);
+	again = discover_as(rig, 7, 7, "db", 2);
+	assert_true(ip_equal(&first, &again));
 	rig_free(rig);
 }
 
@@ -284,9 +332,9 @@ static void test_reservation_made_later(void **state)
 	/* The machine's next system, with an identifier: the reserved address by its MAC. */
 	mine = discover_as(rig, 1, 1, "\0new", 4);
 	assert_true(ip_equal(&mine, &other));
-	/* But not behind another port, where its MAC proves nothing. */
+	/* Wherever it is plugged in: whose MAC it is, the guard sees to. */
 	mine = discover_as(rig, 1, 2, "\0new", 4);
-	assert_false(ip_equal(&mine, &other));
+	assert_true(ip_equal(&mine, &other));
 	rig_free(rig);
 }
 
@@ -426,6 +474,8 @@ int main(void)
 		cmocka_unit_test(test_client_identifier),
 		cmocka_unit_test(test_identifier_is_echoed),
 		cmocka_unit_test(test_identifier_of_another_port),
+		cmocka_unit_test(test_identifier_taken_before),
+		cmocka_unit_test(test_machine_moves),
 		cmocka_unit_test(test_hardware_address_is_the_senders),
 		cmocka_unit_test(test_other_messages),
 		cmocka_unit_test(test_reservations),

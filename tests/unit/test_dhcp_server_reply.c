@@ -318,9 +318,91 @@ static void test_host_name_is_told(void **state)
 	rig_free(rig);
 }
 
+/* Writes a message of client `n` as an agent on the link passes it on. */
+static void relay(struct rig *rig, unsigned n, enum dhcp_type type, const char *agent)
+{
+	rig_begin(rig, n);
+	rig->header.giaddr = rig->source = rig_ip(agent);
+	rig->header.hops = 1;
+	rig->from = rig_mac(99);
+	rig->port = 9;
+	rig->trusted = true;
+	rig_write(rig, type);
+	dhcp_write_option(&rig->writer, DHCP_OPTION_RELAY, "\1\4port", 6);
+}
+
+static void check_relayed(struct rig *rig, enum dhcp_type type, const char *agent,
+			  struct dhcp_message *message)
+{
+	const struct mac mac = rig_mac(99);
+	struct packet packet;
+
+	rig_send(rig);
+	rig_reply(rig, message, &packet);
+	assert_int_equal(message->type, type);
+	assert_ip(&packet.destination, agent);
+	assert_memory_equal(&packet.to, &mac, sizeof(mac));
+	assert_ip(&message->header.giaddr, agent);
+	ASSERT_OPTION(message, DHCP_OPTION_RELAY, "\1\4port");
+}
+
+/* RFC 2131, 4.1 and 4.3.2; RFC 3046, 2.2. */
+static void test_relay_agent(void **state)
+{
+	struct rig *rig = rig_new();
+	struct dhcp_message message;
+	const struct lease *lease;
+	const uint8_t *bytes;
+	struct ip ip;
+	size_t length;
+
+	assert_int_equal(ip_prefix_from_text("10.1.0.1/24", &rig->leg.prefixes[1]), 0);
+	rig->leg.prefix_count = 2;
+	rig->ranges[1] = (struct ip_range){ rig_ip("10.1.0.100"), rig_ip("10.1.0.101") };
+	rig->config.range_count = 2;
+	rig_start(rig, NULL);
+	for (unsigned n = 1; n <= 2; n++) {
+		relay(rig, n, DHCP_DISCOVER, "10.1.0.9");
+		check_relayed(rig, DHCP_OFFER, "10.1.0.9", &message);
+		ip = message.header.yiaddr;
+		assert_true(ip_prefix_contains(&rig->leg.prefixes[1], &ip));
+		relay(rig, n, DHCP_REQUEST, "10.1.0.9");
+		dhcp_write_ip(&rig->writer, DHCP_OPTION_SERVER_ID, &rig->leg.prefixes[1].ip);
+		dhcp_write_ip(&rig->writer, DHCP_OPTION_REQUESTED_IP, &ip);
+		check_relayed(rig, DHCP_ACK, "10.1.0.9", &message);
+		bytes = dhcp_message_option(&message, DHCP_OPTION_ROUTER, &length);
+		assert_memory_equal(bytes, ip_v4_bytes(&rig->leg.prefixes[1].ip), 4);
+		lease = lease_find_ip(rig->leases, &ip);
+		assert_int_equal(lease->state, LEASE_BOUND);
+		assert_int_equal(lease->port, 9);
+		assert_int_equal(lease->mac.bytes[5], n);
+	}
+	/* Its subnet has no more, though the other one has. */
+	relay(rig, 3, DHCP_DISCOVER, "10.1.0.9");
+	rig_send(rig);
+	rig_silent(rig);
+	assert_int_equal(rig_count(rig, DHCP_COUNT_EXHAUSTED), 1);
+	relay(rig, 1, DHCP_REQUEST, "10.0.0.9");
+	dhcp_write_ip(&rig->writer, DHCP_OPTION_REQUESTED_IP, &ip);
+	check_relayed(rig, DHCP_NAK, "10.0.0.9", &message);
+	assert_true(message.header.flags & DHCP_FLAG_BROADCAST);
+	/* One of another link, one that says it is us, one behind a port that is guarded. */
+	relay(rig, 4, DHCP_DISCOVER, "10.9.0.1");
+	rig_send(rig);
+	relay(rig, 4, DHCP_DISCOVER, "10.0.0.1");
+	rig_send(rig);
+	relay(rig, 4, DHCP_DISCOVER, "10.0.0.9");
+	rig->trusted = false;
+	rig_send(rig);
+	rig_silent(rig);
+	assert_int_equal(rig_count(rig, DHCP_COUNT_RELAYED), 3);
+	rig_free(rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_relay_agent),
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_all_parameters),
 		cmocka_unit_test(test_parameter_request_list),
