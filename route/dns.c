@@ -10,6 +10,9 @@
 #include <time.h>
 
 #define CACHE_BYTES_PER_ANSWER 1024u
+/* Three resolvers may be dead; and a client that waits for 5 s, as most do, hears of failure. */
+#define ATTEMPT_MS 1500u
+#define TOTAL_MS   4500u
 
 struct dns_server {
 	bool no_forward;
@@ -54,8 +57,8 @@ static struct dns_forward *create_forward(struct dns_server *server, struct even
 		.replier = &server->replier,
 		.counters = &server->counters,
 		.clock = server->clock,
-		.attempt_ms = or_default(options->attempt_ms, 2000),
-		.total_ms = or_default(options->total_ms, 6000),
+		.attempt_ms = or_default(options->attempt_ms, ATTEMPT_MS),
+		.total_ms = or_default(options->total_ms, TOTAL_MS),
 		.lookups_max = or_default(options->lookups_max, 128),
 		.queries_max = or_default(options->queries_max, 512),
 		.client_max = or_default(options->client_max, 100),

@@ -55,8 +55,8 @@ struct dns_options {
 	 * Read again when it changes ["/etc/resolv.conf"] */
 	const char *resolv_conf;
 	uint16_t port;	      /* of all resolvers [53] */
-	uint32_t attempt_ms;  /* one resolver's time [2000] */
-	uint32_t total_ms;    /* then the answer is SERVFAIL [6000] */
+	uint32_t attempt_ms;  /* one resolver's time [1500] */
+	uint32_t total_ms;    /* then the answer is SERVFAIL [4500] */
 	uint32_t lookups_max; /* questions with resolvers, each has a socket [128] */
 	uint32_t queries_max; /* of clients waiting for those [512] */
 	uint32_t client_max;  /* of one client [100] */
