@@ -154,10 +154,12 @@ static void check_claims(const char *file, struct claims *claims, struct error *
 		if (file != NULL && a->line != 0)
 			snprintf(line, sizeof(line), " on line %u", a->line);
 		if (b->key == NULL)
-			snprintf(words, sizeof(words), "the name is given twice; the first is%s",
+			snprintf(words, sizeof(words),
+				 "the name is given twice; the first is%s; allowed: each once",
 				 line[0] != '\0' ? line : " there already");
 		else
-			snprintf(words, sizeof(words), "%s %.200s is used twice; %s '%s'%s has it",
+			snprintf(words, sizeof(words),
+				 "%s %.200s is used twice; %s '%s'%s has it; allowed: each once",
 				 b->kind, text, a->of_gateway ? "the gateway of network" : "port",
 				 a->owner, line);
 		config_check_report(file, b->line, what, b->owner, b->key, words, all);

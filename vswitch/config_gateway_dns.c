@@ -36,12 +36,12 @@ static int read_host_address(const char *file, const struct config_node *value, 
 	return config_value_ip(file, value, AF_UNSPEC, &host->ip, error);
 }
 
-static int read_host(const char *file, const struct config_node *value, struct dns_config *dns,
+static int read_host(const char *file, const struct config_node *value, void *out,
 		     struct error *error)
 {
 	struct config_node key = *value;
 	char name[DHCP_DOMAIN_MAX + 1];
-	struct name_context context = { dns, name };
+	struct name_context context = { out, name };
 	int rc;
 
 	/* The name stands in the key. */
@@ -57,24 +57,9 @@ static int read_hosts(const char *file, const struct config_node *value, void *o
 		      struct error *error)
 {
 	struct network_draft *draft = out;
-	struct error all = { "" };
-	int result = 0;
 
-	if (value->kind != CONFIG_MAPPING && !config_node_is_empty(value))
-		return config_error(file, value, error,
-				    "is no mapping; allowed: {NAME: ADDRESS or a list, ...}");
-	for (uint32_t i = 0; i < value->count && result != -ENOMEM; i++) {
-		struct error one = { "" };
-		int rc = read_host(file, &value->children[i], &draft->gateway->dns, &one);
-
-		if (rc < 0) {
-			config_error_join(&all, &one);
-			result = rc;
-		}
-	}
-	if (result < 0 && error != NULL)
-		*error = all;
-	return result;
+	return config_value_each_entry(file, value, "{NAME: ADDRESS or a list, ...}", read_host,
+				       &draft->gateway->dns, error);
 }
 
 static int read_forwarders(const char *file, const struct config_node *value, void *out,

@@ -9,7 +9,18 @@
 #include <sys/socket.h>
 
 /* What can be had by one reservation only. */
-enum claim_kind { CLAIM_NAME, CLAIM_MAC, CLAIM_CLIENT, CLAIM_IP, CLAIM_KINDS };
+enum claim_kind { CLAIM_NAME, CLAIM_MAC, CLAIM_CLIENT, CLAIM_IP, CLAIM_IP6, CLAIM_KINDS };
+
+static const struct {
+	const char *key; /* NULL: the reservation's own */
+	const char *what;
+} claim_kinds[CLAIM_KINDS] = {
+	[CLAIM_NAME] = { NULL, "name" },
+	[CLAIM_MAC] = { "mac", "MAC address" },
+	[CLAIM_CLIENT] = { "client-id", "client identifier" },
+	[CLAIM_IP] = { "ip", "address" },
+	[CLAIM_IP6] = { "ip6", "address" },
+};
 
 struct claim {
 	enum claim_kind kind;
@@ -54,7 +65,7 @@ static int read_ip6(const char *file, const struct config_node *value, void *out
 	return config_value_ip(file, value, AF_INET6, &host->ip6, error);
 }
 
-static int read_host(const char *file, const struct config_node *value, struct dhcp_config *dhcp,
+static int read_host(const char *file, const struct config_node *value, void *out,
 		     struct error *error)
 {
 	static const struct config_key keys[] = {
@@ -65,6 +76,7 @@ static int read_host(const char *file, const struct config_node *value, struct d
 		{ NULL },
 	};
 	static const struct config_key *const tables[] = { keys };
+	struct dhcp_config *dhcp = out;
 	struct dhcp_host *host =
 	    config_value_append(&dhcp->hosts, &dhcp->host_count, sizeof(*host), error);
 	int rc;
@@ -85,25 +97,10 @@ int config_read_dhcp_hosts(const char *file, const struct config_node *value, vo
 			   struct error *error)
 {
 	struct network_draft *draft = out;
-	struct error all = { "" };
-	int result = 0;
 
-	if (value->kind != CONFIG_MAPPING && !config_node_is_empty(value))
-		return config_error(file, value, error,
-				    "is no mapping; allowed: reservations by name, NAME: {mac: "
-				    "MAC, ip: ADDRESS}");
-	for (uint32_t i = 0; i < value->count && result != -ENOMEM; i++) {
-		struct error one = { "" };
-		int rc = read_host(file, &value->children[i], &draft->gateway->dhcp, &one);
-
-		if (rc < 0) {
-			config_error_join(&all, &one);
-			result = rc;
-		}
-	}
-	if (result < 0 && error != NULL)
-		*error = all;
-	return result;
+	return config_value_each_entry(file, value,
+				       "reservations by name, NAME: {mac: MAC, ip: ADDRESS}",
+				       read_host, &draft->gateway->dhcp, error);
 }
 
 /* ---- other options ---- */
@@ -117,9 +114,10 @@ static bool is_own_option(uint64_t code)
 	return memchr(own, (int)code, sizeof(own)) != NULL;
 }
 
-static int read_option(const char *file, const struct config_node *value, struct dhcp_config *dhcp,
+static int read_option(const char *file, const struct config_node *value, void *out,
 		       struct error *error)
 {
+	struct dhcp_config *dhcp = out;
 	struct dhcp_option *option;
 	uint64_t code = 0;
 
@@ -146,24 +144,9 @@ int config_read_dhcp_options(const char *file, const struct config_node *value, 
 			     struct error *error)
 {
 	struct network_draft *draft = out;
-	struct error all = { "" };
-	int result = 0;
 
-	if (value->kind != CONFIG_MAPPING && !config_node_is_empty(value))
-		return config_error(file, value, error,
-				    "is no mapping; allowed: {CODE: TEXT or 0xHEX, ...}");
-	for (uint32_t i = 0; i < value->count && result != -ENOMEM; i++) {
-		struct error one = { "" };
-		int rc = read_option(file, &value->children[i], &draft->gateway->dhcp, &one);
-
-		if (rc < 0) {
-			config_error_join(&all, &one);
-			result = rc;
-		}
-	}
-	if (result < 0 && error != NULL)
-		*error = all;
-	return result;
+	return config_value_each_entry(file, value, "{CODE: TEXT or 0xHEX, ...}", read_option,
+				       &draft->gateway->dhcp, error);
 }
 
 /* ---- afterwards ---- */
@@ -184,6 +167,17 @@ static const struct config_node *host_node(const struct network_draft *draft, ui
 		i -= hosts->count;
 	}
 	return draft->node;
+}
+
+/* Where a key of it was written, or the reservation itself. */
+static const struct config_node *claim_node(const struct network_draft *draft, uint32_t host,
+					    enum claim_kind kind)
+{
+	const struct config_node *node = host_node(draft, host), *inner = NULL;
+
+	if (node->kind == CONFIG_MAPPING && claim_kinds[kind].key != NULL)
+		inner = config_node_get(node, claim_kinds[kind].key);
+	return inner != NULL ? inner : node;
 }
 
 static void add_claim(struct claim *claim, enum claim_kind kind, uint32_t host, const void *bytes,
@@ -209,7 +203,7 @@ static uint32_t claim_host(struct claim *claims, uint32_t index, const struct dh
 	if (host->has_ip4)
 		add_claim(&claims[n++], CLAIM_IP, index, host->ip4.bytes, sizeof(host->ip4.bytes));
 	if (host->has_ip6)
-		add_claim(&claims[n++], CLAIM_IP, index, host->ip6.bytes, sizeof(host->ip6.bytes));
+		add_claim(&claims[n++], CLAIM_IP6, index, host->ip6.bytes, sizeof(host->ip6.bytes));
 	return n;
 }
 
@@ -230,10 +224,9 @@ static int compare_claims(const void *a, const void *b)
 static int check_duplicates(const char *file, const struct network_draft *draft,
 			    struct error *error)
 {
-	static const char *const kinds[CLAIM_KINDS] = { "name", "MAC address", "client identifier",
-							"address" };
 	const struct dhcp_config *dhcp = &draft->gateway->dhcp;
-	struct claim *claims = calloc((size_t)dhcp->host_count * 5 + 1, sizeof(*claims));
+	struct claim *claims = calloc((size_t)dhcp->host_count * CLAIM_KINDS + 1, sizeof(*claims));
+	struct error all = { "" };
 	uint32_t count = 0;
 	int rc = 0;
 
@@ -242,48 +235,68 @@ static int check_duplicates(const char *file, const struct network_draft *draft,
 	for (uint32_t i = 0; i < dhcp->host_count; i++)
 		count += claim_host(&claims[count], i, &dhcp->hosts[i]);
 	qsort(claims, count, sizeof(*claims), compare_claims);
-	for (uint32_t i = 1; i < count && rc == 0; i++) {
+	for (uint32_t i = 1; i < count; i++) {
 		const struct claim *a = &claims[i - 1], *b = &claims[i];
+		struct error one;
 
-		if (a->kind == b->kind && a->length == b->length &&
-		    memcmp(a->bytes, b->bytes, a->length) == 0)
-			rc = config_error(file, host_node(draft, b->host), error,
-					  "the %s is reserved twice; reservation '%s' has it",
-					  kinds[a->kind], dhcp->hosts[a->host].name);
+		if (a->kind != b->kind || a->length != b->length ||
+		    memcmp(a->bytes, b->bytes, a->length) != 0)
+			continue;
+		rc = config_error(file, claim_node(draft, b->host, b->kind), &one,
+				  "the %s is reserved twice, '%s' has it too; allowed: one "
+				  "reservation for each",
+				  claim_kinds[a->kind].what, dhcp->hosts[a->host].name);
+		config_error_join(&all, &one);
 	}
 	free(claims);
+	if (rc < 0 && error != NULL)
+		*error = all;
+	return rc;
+}
+
+/* Whether each address is one that a guest can have; the gateway has its MAC already. */
+static int check_host(const char *file, const struct network_draft *draft, uint32_t i,
+		      struct error *all)
+{
+	const struct gateway_config *gateway = draft->gateway;
+	const struct dhcp_host *host = &gateway->dhcp.hosts[i];
+	const struct ip *ips[CLAIM_KINDS] = {
+		[CLAIM_IP] = host->has_ip4 ? &host->ip4 : NULL,
+		[CLAIM_IP6] = host->has_ip6 ? &host->ip6 : NULL,
+	};
+	struct error one;
+	int rc = 0;
+
+	if (host->has_mac && memcmp(&host->mac, &gateway->mac, sizeof(host->mac)) == 0) {
+		rc = config_error(file, claim_node(draft, i, CLAIM_MAC), &one,
+				  "is the gateway's own address; allowed: a guest's");
+		config_error_join(all, &one);
+	}
+	for (enum claim_kind kind = 0; kind < CLAIM_KINDS; kind++) {
+		const char *fault = ips[kind] != NULL ? config_guest_fault(gateway, ips[kind]) : "";
+		char text[IP_TEXT_LENGTH];
+
+		if (fault[0] == '\0')
+			continue;
+		rc = config_error(file, claim_node(draft, i, kind), &one,
+				  "%s %s; allowed: a host of the network",
+				  ip_to_text(ips[kind], text), fault);
+		config_error_join(all, &one);
+	}
 	return rc;
 }
 
 int config_finish_dhcp_hosts(const char *file, struct network_draft *draft, struct error *error)
 {
-	const struct gateway_config *gateway = draft->gateway;
 	struct error all = { "" };
 	int result = 0;
 
-	for (uint32_t i = 0; i < gateway->dhcp.host_count; i++) {
-		const struct dhcp_host *host = &gateway->dhcp.hosts[i];
-		const struct ip *ips[] = { host->has_ip4 ? &host->ip4 : NULL,
-					   host->has_ip6 ? &host->ip6 : NULL };
-
-		for (unsigned k = 0; k < 2; k++) {
-			const char *fault =
-			    ips[k] != NULL ? config_guest_fault(gateway, ips[k]) : "";
-			char text[IP_TEXT_LENGTH];
-			struct error one;
-
-			if (fault[0] == '\0')
-				continue;
-			result = config_error(file, host_node(draft, i), &one,
-					      "%s %s; allowed: a host of the network",
-					      ip_to_text(ips[k], text), fault);
-			config_error_join(&all, &one);
-		}
-	}
-	if (result < 0) {
-		if (error != NULL)
-			*error = all;
-		return result;
-	}
-	return check_duplicates(file, draft, error);
+	for (uint32_t i = 0; i < draft->gateway->dhcp.host_count; i++)
+		if (check_host(file, draft, i, &all) < 0)
+			result = -EINVAL;
+	if (result == 0)
+		return check_duplicates(file, draft, error);
+	if (error != NULL)
+		*error = all;
+	return result;
 }

@@ -57,7 +57,8 @@ static int read_pool_part(const char *file, const struct config_node *value, voi
 		for (uint32_t i = 0; i < nat->pool_count; i++)
 			if (ip_equal(&nat->pool[i], &range.first))
 				return config_error(file, value, error,
-						    "has an address that is in the list already");
+						    "has an address that is in the list already; "
+						    "allowed: each once");
 		ip = config_value_append(&nat->pool, &nat->pool_count, sizeof(*ip), error);
 		if (ip == NULL)
 			return -ENOMEM;
@@ -178,7 +179,8 @@ static int read_peer(const char *file, const struct config_node *value, void *ou
 				    "routed");
 	for (uint32_t i = 0; i + 1 < gateway->peer_count; i++)
 		if (strcmp(gateway->peers[i].name, peer->name) == 0)
-			return config_error(file, value, error, "is in the list twice");
+			return config_error(file, value, error,
+					    "is in the list twice; allowed: each once");
 	return 0;
 }
 
@@ -270,8 +272,9 @@ static int check_route(const char *file, const struct config_node *node,
 				    ip_to_text(&route->via, text));
 	for (uint32_t j = 0; j < i; j++)
 		if (ip_prefix_equal(&gateway->routes[j].to, &route->to))
-			return config_error(file, node, error,
-					    "there is a route to this prefix already");
+			return config_error(
+			    file, node, error,
+			    "there is a route to this prefix already; allowed: one for each");
 	return 0;
 }
 

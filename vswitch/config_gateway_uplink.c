@@ -50,7 +50,8 @@ static int read_address(const char *file, const struct config_node *value, void 
 		bool *kind = config_value_is(value, "dhcp") ? &uplink->dhcp : &uplink->slaac;
 
 		if (*kind)
-			return config_error(file, value, error, "is in the list twice");
+			return config_error(file, value, error,
+					    "is in the list twice; allowed: each once");
 		*kind = true;
 		return 0;
 	}
@@ -66,7 +67,8 @@ static int read_address(const char *file, const struct config_node *value, void 
 	for (uint8_t i = 0; i < uplink->address_count; i++)
 		if (ip_equal(&uplink->addresses[i].ip, &prefix->ip)) {
 			memset(prefix, 0, sizeof(*prefix));
-			return config_error(file, value, error, "is in the list twice");
+			return config_error(file, value, error,
+					    "is in the list twice; allowed: each once");
 		}
 	uplink->address_count++;
 	return 0;

@@ -246,9 +246,10 @@ static int check_duplicates(const struct builder *b, const struct config_node *m
 	qsort(sorted, mapping->count, sizeof(const struct config_node *), compare_keys);
 	for (uint32_t i = 1; i < mapping->count && rc == 0; i++) {
 		if (strcmp(sorted[i - 1]->key, sorted[i]->key) == 0)
-			rc = config_error(b->file, sorted[i], b->error,
-					  "given twice; the first is on line %u",
-					  sorted[i - 1]->line);
+			rc =
+			    config_error(b->file, sorted[i], b->error,
+					 "given twice; the first is on line %u; allowed: each once",
+					 sorted[i - 1]->line);
 	}
 	free(sorted);
 	return rc;

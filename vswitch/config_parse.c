@@ -36,8 +36,9 @@ static int read_cpus(const char *file, const struct config_node *value, void *ou
 			return rc;
 		for (uint32_t j = 0; j < i; j++)
 			if (config->workers.cpus[j] == (int)cpu)
-				return config_error(file, node, error,
-						    "CPU %d is in the list twice", (int)cpu);
+				return config_error(
+				    file, node, error,
+				    "CPU %d is in the list twice; allowed: each once", (int)cpu);
 		config->workers.cpus[i] = (int)cpu;
 	}
 	config->workers.count = value->count;

@@ -72,7 +72,8 @@ static int read_vlans(const char *file, const struct config_node *value, void *o
 			return rc;
 		if (port->vlan.allowed[id / 64] & (UINT64_C(1) << id % 64))
 			return config_error(file, &value->children[i], error,
-					    "VLAN %u is in the list twice", (unsigned)id);
+					    "VLAN %u is in the list twice; allowed: each once",
+					    (unsigned)id);
 		port->vlan.allowed[id / 64] |= UINT64_C(1) << id % 64;
 	}
 	return 0;

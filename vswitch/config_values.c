@@ -342,20 +342,15 @@ int config_value_u32(const char *file, const struct config_node *node, uint32_t 
 	return rc;
 }
 
-int config_value_each(const char *file, const struct config_node *node, const char *what,
-		      uint32_t most,
-		      int (*read)(const char *file, const struct config_node *node, void *out,
-				  struct error *error),
-		      void *out, struct error *error)
+/* Every child, whatever is wrong with those before. */
+static int read_children(const char *file, const struct config_node *node,
+			 int (*read)(const char *file, const struct config_node *node, void *out,
+				     struct error *error),
+			 void *out, struct error *error)
 {
 	struct error all = { "" };
 	int result = 0;
 
-	if (node->kind == CONFIG_SCALAR && node->scalar[0] != '\0')
-		return read(file, node, out, error);
-	if (node->kind != CONFIG_SEQUENCE || node->count == 0 || node->count > most)
-		return config_error(file, node, error,
-				    "must be one value or a list; allowed: 1 to %u %s", most, what);
 	for (uint32_t i = 0; i < node->count && result != -ENOMEM; i++) {
 		struct error one = { "" };
 		int rc = read(file, &node->children[i], out, &one);
@@ -368,6 +363,30 @@ int config_value_each(const char *file, const struct config_node *node, const ch
 	if (result < 0 && error != NULL)
 		*error = all;
 	return result;
+}
+
+int config_value_each(const char *file, const struct config_node *node, const char *what,
+		      uint32_t most,
+		      int (*read)(const char *file, const struct config_node *node, void *out,
+				  struct error *error),
+		      void *out, struct error *error)
+{
+	if (node->kind == CONFIG_SCALAR && node->scalar[0] != '\0')
+		return read(file, node, out, error);
+	if (node->kind != CONFIG_SEQUENCE || node->count == 0 || node->count > most)
+		return config_error(file, node, error,
+				    "must be one value or a list; allowed: 1 to %u %s", most, what);
+	return read_children(file, node, read, out, error);
+}
+
+int config_value_each_entry(const char *file, const struct config_node *node, const char *what,
+			    int (*read)(const char *file, const struct config_node *node, void *out,
+					struct error *error),
+			    void *out, struct error *error)
+{
+	if (node->kind != CONFIG_MAPPING && !config_node_is_empty(node))
+		return config_error(file, node, error, "is no mapping; allowed: %s", what);
+	return read_children(file, node, read, out, error);
 }
 
 struct ips {
@@ -386,7 +405,8 @@ static int read_ips(const char *file, const struct config_node *node, void *out,
 		return rc;
 	for (uint8_t i = 0; i < ips->list->count; i++)
 		if (ip_equal(&ips->list->ips[i], &ip))
-			return config_error(file, node, error, "is in the list twice");
+			return config_error(file, node, error,
+					    "is in the list twice; allowed: each once");
 	ips->list->ips[ips->list->count++] = ip;
 	return 0;
 }

@@ -67,6 +67,13 @@ int config_value_each(const char *file, const struct config_node *node, const ch
 				  struct error *error),
 		      void *out, struct error *error);
 
+/* Calls `read` for each entry of a mapping, which may be empty; `what` says what is in it. Every
+ * error is found. */
+int config_value_each_entry(const char *file, const struct config_node *node, const char *what,
+			    int (*read)(const char *file, const struct config_node *node, void *out,
+					struct error *error),
+			    void *out, struct error *error);
+
 /* An address or a list of them. */
 int config_value_ips(const char *file, const struct config_node *node, int family,
 		     struct ip_list *out, struct error *error);
