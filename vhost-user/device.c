@@ -48,7 +48,6 @@ int vhost_device_create(struct event_base *loop, const struct vhost_device_confi
 	device->callbacks = *callbacks;
 	device->owner = owner;
 	device->queue_pairs = config->queue_pairs;
-	device->mtu_offered = config->mtu;
 	device->log_fd = -1;
 	device->backend_fd = -1;
 	device->name = strdup(config->name);

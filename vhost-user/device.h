@@ -32,7 +32,6 @@ struct vhost_device_config {
 	bool has_socket_group;
 	gid_t socket_group;   /* group of a server's socket */
 	uint16_t queue_pairs; /* 1..VHOST_QUEUE_PAIRS_MAX; VIRTIO_NET_F_MQ is offered when > 1 */
-	uint16_t mtu;	      /* offered to the guest (VIRTIO_NET_F_MTU); 0: not offered */
 	/* Where packed rings leave their position for the next weftd (ring_state.h); NULL: nowhere.
 	 * Copied. */
 	const char *state_directory;

@@ -50,7 +50,6 @@ struct vhost_device {
 	char *path;	       /* of the socket */
 	char *state_directory; /* NULL: none */
 	uint16_t queue_pairs;
-	uint16_t mtu_offered;
 	struct event_base *loop;
 	struct vhost_device_callbacks callbacks;
 	void *owner;

@@ -53,8 +53,8 @@ enum vhost_frontend {
 	VHOST_FRONTEND_DRIVER,
 };
 
-/* Features offered to one frontend by a device of that many queue pairs and that MTU (0: none). */
-uint64_t vhost_features_offered(enum vhost_frontend frontend, uint16_t queue_pairs, uint16_t mtu);
+/* Features offered to one frontend by a device of that many queue pairs. */
+uint64_t vhost_features_offered(enum vhost_frontend frontend, uint16_t queue_pairs);
 
 uint64_t vhost_protocol_features_offered(void);
 

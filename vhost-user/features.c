@@ -13,7 +13,6 @@ enum condition {
 	NEVER, /* only named */
 	ALWAYS,
 	TO_DEVICES, /* needs a control queue or configuration space: VHOST_FRONTEND_DEVICE */
-	WITH_MTU,   /* the same, and an MTU is configured */
 	WITH_PAIRS, /* several queue pairs */
 };
 
@@ -24,7 +23,7 @@ static const struct {
 	[VHOST_F_CSUM] = { "csum", ALWAYS },
 	[VHOST_F_GUEST_CSUM] = { "guest_csum", ALWAYS },
 	[2] = { "ctrl_guest_offloads", NEVER },
-	[VHOST_F_MTU] = { "mtu", WITH_MTU },
+	[VHOST_F_MTU] = { "mtu", TO_DEVICES },
 	[5] = { "mac", NEVER },
 	[VHOST_F_GSO] = { "gso", ALWAYS },
 	[VHOST_F_GUEST_TSO4] = { "guest_tso4", ALWAYS },
@@ -108,10 +107,10 @@ const char *vhost_protocol_feature_name(unsigned bit)
 
 uint64_t vhost_supported_features(void)
 {
-	return vhost_features_offered(VHOST_FRONTEND_DEVICE, VHOST_QUEUE_PAIRS_MAX, UINT16_MAX);
+	return vhost_features_offered(VHOST_FRONTEND_DEVICE, VHOST_QUEUE_PAIRS_MAX);
 }
 
-uint64_t vhost_features_offered(enum vhost_frontend frontend, uint16_t queue_pairs, uint16_t mtu)
+uint64_t vhost_features_offered(enum vhost_frontend frontend, uint16_t queue_pairs)
 {
 	uint64_t bits = 0;
 
@@ -123,10 +122,6 @@ uint64_t vhost_features_offered(enum vhost_frontend frontend, uint16_t queue_pai
 			break;
 		case TO_DEVICES:
 			if (frontend != VHOST_FRONTEND_DEVICE)
-				continue;
-			break;
-		case WITH_MTU:
-			if (frontend != VHOST_FRONTEND_DEVICE || mtu == 0)
 				continue;
 			break;
 		case WITH_PAIRS:

@@ -23,8 +23,7 @@ static int reply_number(struct vhost_message *message, uint64_t number)
 
 static uint64_t features_offered(const struct vhost_device *device)
 {
-	return vhost_features_offered(device->session.frontend, device->queue_pairs,
-				      device->mtu_offered);
+	return vhost_features_offered(device->session.frontend, device->queue_pairs);
 }
 
 VHOST_HANDLER(get_features)

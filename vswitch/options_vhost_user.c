@@ -109,7 +109,7 @@ const struct config_key port_vhost_user_keys[] = {
 	{ "mode", read_mode, false, "permissions of a server's socket, such as 660", FIELD(mode) },
 	{ "group", read_group, false, "group of a server's socket", FIELD(group) },
 	{ "queues", read_queues, false, "queue pairs, 1 to 64", FIELD(queues) },
-	{ "mtu", read_mtu, false, "MTU offered to the guest, 68 to 65535", FIELD(mtu) },
+	{ "mtu", read_mtu, false, "MTU given to the guest, 68 to 65535", FIELD(mtu) },
 	{ NULL },
 };
 

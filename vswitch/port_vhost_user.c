@@ -106,7 +106,6 @@ static int vhost_user_open(struct port *port, struct event_base *loop, struct er
 		.role = options->role,
 		.socket_mode = options->mode,
 		.queue_pairs = options->queues,
-		.mtu = options->mtu,
 		.state_directory = port_state_directory(port),
 	};
 	struct vhost_device *device;

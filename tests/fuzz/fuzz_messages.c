@@ -431,7 +431,7 @@ static void end(void)
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	const struct vhost_device_config config = { .name = "fuzz", .queue_pairs = 2, .mtu = 1500 };
+	const struct vhost_device_config config = { .name = "fuzz", .queue_pairs = 2 };
 	int pipe_fds[2];
 
 	(void)argc;

@@ -76,11 +76,10 @@ static void test_features_offered(void **state)
 	};
 	static const uint8_t to_devices[] = { FAKE_F_STATUS, FAKE_F_CTRL_VQ, FAKE_F_GUEST_ANNOUNCE,
 					      FAKE_F_MTU };
-	struct vhost_device_config config = { .mtu = 9000 };
 	struct fake_guest *guest;
 
 	(void)state;
-	fixture_open(&fixture, HARNESS_SAME_THREAD, &config, NULL);
+	fixture_open(&fixture, HARNESS_SAME_THREAD, NULL, NULL);
 	guest = fixture.guest;
 	assert_int_equal(fake_guest_connect(guest), 0);
 	assert_int_equal(fake_guest_get_features(guest), 0);
@@ -106,7 +105,6 @@ static void test_optional_features(void **state)
 	(void)state;
 	fixture_start(&fixture, NULL, &options, FAKE_ORDER_QEMU);
 	assert_true(has_feature(fixture.guest->offered, FAKE_F_MQ));
-	assert_false(has_feature(fixture.guest->offered, FAKE_F_MTU));
 	assert_int_equal(fixture.guest->max_queues, 3);
 	assert_int_equal(fixture.guest->max_slots, 509);
 	assert_int_equal(fixture.guest->protocol_features, fixture.guest->protocol_offered);
@@ -341,10 +339,8 @@ static void test_announce(void **state)
 
 static void test_mtu(void **state)
 {
-	struct vhost_device_config config = { .mtu = 9000 };
-
 	(void)state;
-	fixture_start(&fixture, &config, NULL, FAKE_ORDER_QEMU);
+	fixture_start(&fixture, NULL, NULL, FAKE_ORDER_QEMU);
 	assert_int_equal(fake_guest_set_u64(fixture.guest, FAKE_NET_SET_MTU, 9000), 0);
 	assert_int_equal(harness_status(&fixture.harness).mtu, 9000);
 	assert_int_equal(fake_guest_set_u64(fixture.guest, FAKE_NET_SET_MTU, 67), -EREMOTEIO);

@@ -20,22 +20,18 @@
 #define EVERYBODY                                                                                  \
 	(B(0) | B(1) | B(6) | B(7) | B(8) | B(9) | B(10) | B(11) | B(12) | B(13) | B(14) | B(15) | \
 	 B(26) | B(27) | B(28) | B(29) | B(30) | B(32) | B(34) | B(35) | B(54) | B(55) | B(56))
-#define STATUS_CTRL_ANNOUNCE (B(16) | B(17) | B(21))
+/* MTU, STATUS, CTRL_VQ, GUEST_ANNOUNCE. */
+#define TO_DEVICES (B(3) | B(16) | B(17) | B(21))
 
 static void test_offered(void **state)
 {
 	(void)state;
-	assert_int_equal(vhost_features_offered(VHOST_FRONTEND_DRIVER, 1, 0), EVERYBODY);
-	assert_int_equal(vhost_features_offered(VHOST_FRONTEND_DRIVER, 1, 9000), EVERYBODY);
-	assert_int_equal(vhost_features_offered(VHOST_FRONTEND_DRIVER, 2, 0), EVERYBODY | B(22));
-	assert_int_equal(vhost_features_offered(VHOST_FRONTEND_DEVICE, 1, 0),
-			 EVERYBODY | STATUS_CTRL_ANNOUNCE);
-	assert_int_equal(vhost_features_offered(VHOST_FRONTEND_DEVICE, 1, 1500),
-			 EVERYBODY | STATUS_CTRL_ANNOUNCE | B(3));
-	assert_int_equal(vhost_features_offered(VHOST_FRONTEND_DEVICE, 64, 1500),
-			 EVERYBODY | STATUS_CTRL_ANNOUNCE | B(3) | B(22));
-	assert_int_equal(vhost_supported_features(),
-			 EVERYBODY | STATUS_CTRL_ANNOUNCE | B(3) | B(22));
+	assert_int_equal(vhost_features_offered(VHOST_FRONTEND_DRIVER, 1), EVERYBODY);
+	assert_int_equal(vhost_features_offered(VHOST_FRONTEND_DRIVER, 2), EVERYBODY | B(22));
+	assert_int_equal(vhost_features_offered(VHOST_FRONTEND_DEVICE, 1), EVERYBODY | TO_DEVICES);
+	assert_int_equal(vhost_features_offered(VHOST_FRONTEND_DEVICE, 64),
+			 EVERYBODY | TO_DEVICES | B(22));
+	assert_int_equal(vhost_supported_features(), EVERYBODY | TO_DEVICES | B(22));
 	assert_int_equal(vhost_protocol_features_offered(),
 			 B(0) | B(1) | B(2) | B(3) | B(4) | B(5) | B(13) | B(15) | B(16));
 }
