@@ -14,6 +14,9 @@
 
 /* Other ports get their turn after so many messages of one. */
 #define MESSAGES_PER_TURN 32
+/* The longest payload that is read, if only to refuse it by a reply: no request there is has a
+ * longer one. */
+#define PAYLOAD_MAX 4096u
 
 struct connection {
 	int fd;
@@ -162,6 +165,21 @@ static ssize_t receive_bytes(struct connection *connection, void *to, size_t len
 	return received;
 }
 
+/* The next bytes of the payload; what is beyond all that a handler could use is thrown away. */
+static ssize_t receive_payload(struct connection *connection, size_t done, struct error *error)
+{
+	struct vhost_message *message = &connection->message;
+	size_t left = message->header.size - done;
+	size_t room = sizeof(message->payload);
+	uint8_t unused[512];
+
+	if (done < room)
+		return receive_bytes(connection, (uint8_t *)&message->payload + done,
+				     left < room - done ? left : room - done, error);
+	return receive_bytes(connection, unused, left < sizeof(unused) ? left : sizeof(unused),
+			     error);
+}
+
 static int check_header(const struct vhost_header *header, struct error *error)
 {
 	if ((header->flags & VHOST_FLAG_VERSION_MASK) != VHOST_FLAG_VERSION)
@@ -169,7 +187,7 @@ static int check_header(const struct vhost_header *header, struct error *error)
 				 header->flags & VHOST_FLAG_VERSION_MASK);
 	if ((header->flags & VHOST_FLAG_REPLY) != 0)
 		return error_set(error, EPROTO, "a reply to nothing");
-	if (header->size > sizeof(union vhost_payload))
+	if (header->size > PAYLOAD_MAX)
 		return error_set(error, EMSGSIZE, "%s: a payload of %u bytes",
 				 vhost_request_name(header->request), header->size);
 	return 0;
@@ -198,8 +216,7 @@ static int receive_message(struct connection *connection, struct error *error)
 			}
 			if (done == message->header.size)
 				return 1;
-			received = receive_bytes(connection, (uint8_t *)&message->payload + done,
-						 message->header.size - done, error);
+			received = receive_payload(connection, done, error);
 		}
 		if (received < 0)
 			return (int)received;

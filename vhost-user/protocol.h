@@ -72,7 +72,7 @@ enum vhost_protocol_feature {
 struct vhost_header {
 	uint32_t request; /* enum vhost_request */
 	uint32_t flags;
-	uint32_t size; /* of the payload */
+	uint32_t size; /* of the payload; of it a message has what fits union vhost_payload */
 };
 
 struct vhost_ring_state {

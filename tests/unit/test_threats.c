@@ -201,6 +201,39 @@ static void test_wrong_sizes(void **state)
 	close_alive();
 }
 
+/* Longer than any known request, whether known or not, and byte by byte: read, refused by a reply,
+ * and the connection goes on. */
+static void test_long_messages(void **state)
+{
+	static const uint32_t requests[] = { FAKE_SET_MEM_TABLE, FAKE_SET_FEATURES, 24, 26, 9999 };
+	static const uint32_t sizes[] = { 265, 296, 777, 4095, 4096 };
+	struct repeat repeat = repeat_begin();
+	uint8_t payload[4096];
+
+	(void)state;
+	memset(payload, 0xff, sizeof(payload));
+	fixture_start(&fixture, NULL, NULL, FAKE_ORDER_QEMU);
+	while (repeat_next(&repeat)) {
+		uint32_t request = requests[repeat.done % 5];
+		uint32_t size = sizes[repeat.done / 5 % 5];
+		struct fake_message reply;
+
+		assert_int_equal(fake_guest_send_message(fixture.guest, request,
+							 FAKE_VERSION | FAKE_NEED_REPLY, size,
+							 payload, 1, NULL, 0),
+				 0);
+		fixture_settle(&fixture);
+		assert_int_equal(fake_guest_send_bytes(fixture.guest, payload, size - 1, NULL, 0),
+				 0);
+		assert_int_equal(fake_guest_receive_message(fixture.guest, &reply), 0);
+		assert_int_equal(reply.request, request);
+		assert_int_equal(reply.size, 8);
+		assert_int_not_equal(reply.payload[0], 0);
+	}
+	assert_int_equal(harness_status(&fixture.harness).connects, 1);
+	close_alive();
+}
+
 /* A size that no message has, an unknown version, and a reply nobody waits for end the connection
  * at the header. */
 static void test_wrong_headers(void **state)
@@ -210,7 +243,7 @@ static void test_wrong_headers(void **state)
 	} headers[] = {
 		{ FAKE_VERSION, 0xffffffff },
 		{ FAKE_VERSION, 0x80000000 },
-		{ FAKE_VERSION, 4096 },
+		{ FAKE_VERSION, 4097 },
 		{ 0, 0 },
 		{ 2, 0 },
 		{ 3, 0 },
@@ -288,6 +321,7 @@ int main(void)
 		cmocka_unit_test(test_cve_2020_10726_get_inflight_again_and_again),
 		cmocka_unit_test(test_cve_2021_3839_inflight_queue_count),
 		cmocka_unit_test(test_wrong_sizes),
+		cmocka_unit_test(test_long_messages),
 		cmocka_unit_test(test_wrong_headers),
 		cmocka_unit_test(test_close_in_the_middle_of_a_message),
 		cmocka_unit_test(test_replies_never_read),
