@@ -76,6 +76,15 @@ int vhost_socket_create(struct event_base *loop, const char *name,
 	return 0;
 }
 
+int vhost_socket_check_path(const char *path, struct error *error)
+{
+	struct stat status;
+
+	if (lstat(path, &status) == 0 && !S_ISSOCK(status.st_mode))
+		return error_set(error, EEXIST, "%s exists and is no socket", path);
+	return 0;
+}
+
 void vhost_socket_resume(struct vhost_socket *s)
 {
 	if (s->role == VHOST_ROLE_SERVER) {
@@ -143,8 +152,9 @@ static int server_clear_path(const struct vhost_socket *s, struct error *error)
 	if (lstat(path, &status) < 0)
 		return errno == ENOENT ? 0
 				       : error_set(error, errno, "%s: %s", path, strerror(errno));
-	if (!S_ISSOCK(status.st_mode))
-		return error_set(error, EEXIST, "%s exists and is no socket", path);
+	rc = vhost_socket_check_path(path, error);
+	if (rc < 0)
+		return rc;
 	fd = unix_socket();
 	if (fd < 0)
 		return error_set(error, -fd, "cannot make a socket: %s", strerror(-fd));

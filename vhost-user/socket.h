@@ -20,6 +20,9 @@ int vhost_socket_create(struct event_base *loop, const char *name,
 			const struct vhost_device_config *config, vhost_socket_connected *connected,
 			void *owner, struct vhost_socket **out, struct error *error);
 
+/* -EEXIST when what is in the place of a server's socket is none. Changes nothing. */
+int vhost_socket_check_path(const char *path, struct error *error);
+
 /* The last connection is over: waits for the next, or connects again after a pause, which grows
  * (to a second) until vhost_socket_settled() is called. */
 void vhost_socket_resume(struct vhost_socket *vhost_socket);

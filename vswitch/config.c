@@ -124,6 +124,13 @@ static void prefix_lines(struct error *error, const char *what, const char *name
 	*error = all;
 }
 
+/* It comes from no file. */
+static void port_forget_lines(struct port_config *port)
+{
+	port->line = 0;
+	memset(&port->lines, 0, sizeof(port->lines));
+}
+
 int config_parse_port(const char *name, const char *text, struct port_config *port,
 		      struct error *error)
 {
@@ -137,7 +144,7 @@ int config_parse_port(const char *name, const char *text, struct port_config *po
 		prefix_lines(error, "port", name);
 		return rc;
 	}
-	port->line = 0; /* from no file */
+	port_forget_lines(port);
 	return 0;
 }
 
@@ -156,7 +163,7 @@ int config_parse_network(const char *name, const char *text, struct network_conf
 	}
 	network->line = 0;
 	if (*has_uplink)
-		uplink->line = 0;
+		port_forget_lines(uplink);
 	return 0;
 }
 

@@ -116,7 +116,12 @@ struct port_config {
 		struct user_options user;
 		struct interface_options interface;
 	} options;
+	/* Of the port and of its keys, as far as what they say is only found wrong beside others'
+	 * or when the port is opened; 0: from no file, or without that key. */
 	unsigned line;
+	struct {
+		unsigned network, mac, type;
+	} lines;
 	bool uplink; /* made from a network's `uplink:` (named "NETWORK.uplink"), not from `ports:`
 		      */
 };

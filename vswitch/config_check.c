@@ -65,14 +65,14 @@ static void order_claims(struct claims *claims, const char *file)
 }
 
 static void claim_text(struct claims *claims, const struct port_config *port, const char *kind,
-		       const char *key, const char *text)
+		       const char *key, unsigned line, const char *text)
 {
 	claims->rows[claims->count++] = (struct claim){
 		.kind = kind,
 		.text = text,
 		.owner = port->name,
 		.key = key,
-		.line = port->line,
+		.line = line,
 		.of_network = port->uplink,
 	};
 }
@@ -95,16 +95,16 @@ static uint32_t claims_per_port(void)
 
 static void claim_port(struct claims *claims, const struct port_config *port)
 {
-	claim_text(claims, port, "name", NULL, port->name);
+	claim_text(claims, port, "name", NULL, port->line, port->name);
 	if (port->has_mac) {
-		claim_text(claims, port, "MAC address", "mac", "");
+		claim_text(claims, port, "MAC address", "mac", port->lines.mac, "");
 		mac_to_text(port->mac, claims->rows[claims->count - 1].mac);
 	}
 	for (const struct config_key *key = port->type->keys; key->name != NULL; key++) {
 		const char *text = (const char *)port + key->offset;
 
 		if (key->unique != NULL && text[0] != '\0')
-			claim_text(claims, port, key->unique, key->name, text);
+			claim_text(claims, port, key->unique, key->name, port->lines.type, text);
 	}
 }
 
@@ -184,7 +184,7 @@ static void check_port_network(const char *file, const struct network_config *co
 	if (found == NULL) {
 		snprintf(words, sizeof(words),
 			 "there is no network '%s'; allowed: one of 'networks'", port->network);
-		config_check_report(file, port->line, port->uplink ? "networks" : "ports",
+		config_check_report(file, port->lines.network, port->uplink ? "networks" : "ports",
 				    port->name, "network", words, all);
 	} else if (port->uplink && !config_modes[(*found)->mode].may_have_uplink) {
 		config_check_report(file, port->line, "networks", port->network, "uplink",
@@ -258,8 +258,8 @@ void config_error_place(const char *file, const struct port_config *port, struct
 {
 	const char *what = port->uplink ? "networks" : "ports";
 
-	if (file != NULL && port->line != 0)
-		error_prefix(error, "%s:%u: %s.%s.%s: ", file, port->line, what, port->name,
+	if (file != NULL && port->lines.type != 0)
+		error_prefix(error, "%s:%u: %s.%s.%s: ", file, port->lines.type, what, port->name,
 			     port->type->name);
 	else
 		error_prefix(error, "%s.%s.%s: ", what, port->name, port->type->name);

@@ -33,6 +33,7 @@ static int read_network_name(const char *file, const struct config_node *value, 
 {
 	struct port_config *port = out;
 
+	port->lines.network = value->line;
 	return config_node_text(file, value, port->network, sizeof(port->network), error);
 }
 
@@ -114,6 +115,7 @@ static int read_mac(const char *file, const struct config_node *value, void *out
 				    "is no address of a guest; allowed: a unicast MAC as "
 				    "52:54:00:00:00:01");
 	port->has_mac = true;
+	port->lines.mac = value->line;
 	return 0;
 }
 
@@ -167,8 +169,33 @@ static void type_names(char *text, size_t size)
 	}
 }
 
-/* The one type whose key is there. */
+static bool is_key_of(const struct config_key *keys, const char *name)
+{
+	while (keys != NULL && keys->name != NULL && strcmp(keys->name, name) != 0)
+		keys++;
+	return keys != NULL && keys->name != NULL;
+}
+
+/* The first key that ports of no type have: a type's name misspelt, most likely. */
+static const struct config_node *find_unknown(const struct config_node *node,
+					      const struct config_key *first,
+					      const struct config_key *last)
+{
+	for (uint32_t i = 0; i < node->count; i++) {
+		const char *name = node->children[i].key;
+		bool known = is_key_of(first, name) || is_key_of(last, name);
+
+		for (const struct port_type *const *type = port_types; *type != NULL; type++)
+			known = known || is_key_of((*type)->keys, name);
+		if (!known)
+			return &node->children[i];
+	}
+	return NULL;
+}
+
+/* The one type whose key is there; `first` and `last` as in read_port(). */
 static int find_type(const char *file, const struct config_node *node, const char *what,
+		     const struct config_key *first, const struct config_key *last,
 		     const struct port_type **out, struct error *error)
 {
 	const struct port_type *found = NULL;
@@ -186,9 +213,13 @@ static int find_type(const char *file, const struct config_node *node, const cha
 					    what, found->name, (*type)->name, names);
 		found = *type;
 	}
-	if (found == NULL)
-		return config_error(file, node, error, "%s has no type; allowed: one of %s", what,
-				    names);
+	if (found == NULL) {
+		const struct config_node *unknown = find_unknown(node, first, last);
+
+		return config_error(file, unknown != NULL ? unknown : node, error,
+				    "%s%s has no type; allowed: one of %s",
+				    unknown != NULL ? "unknown key, and " : "", what, names);
+	}
 	*out = found;
 	return 0;
 }
@@ -207,9 +238,10 @@ static int read_port(const char *file, const struct config_node *node,
 	if (node->kind != CONFIG_MAPPING && !config_node_is_empty(node))
 		return config_error(file, node, error,
 				    "%s is no mapping; allowed: {KEY: VALUE, ...}", what);
-	rc = find_type(file, node, what, &port->type, error);
+	rc = find_type(file, node, what, first, last, &port->type, error);
 	if (rc < 0)
 		return rc;
+	port->lines.type = config_node_get(node, port->type->name)->line;
 	if (port->type->defaults != NULL)
 		port->type->defaults(port);
 	if (first != NULL)

@@ -6,7 +6,6 @@
 #include "vswitch/api.h"
 #include "vswitch/config.h"
 #include "vswitch/gateway.h"
-#include "vswitch/port_interface.h"
 #include "vswitch/switch.h"
 
 #include <errno.h>
@@ -53,8 +52,8 @@ static const char usage_text[] =
     "Signals: SIGTERM and SIGINT stop it cleanly, SIGHUP applies the configuration file again.\n"
     "Exit status: 0 done, 1 refused or failed, 2 wrong usage.\n";
 
-/* Interfaces are the one thing a configuration needs of the machine it is for. */
-static int check_interfaces(const char *file, const struct config *config)
+/* What the ports need of the machine: interfaces, places for sockets. */
+static int check_machine(const char *file, const struct config *config)
 {
 	int status = EXIT_DONE;
 
@@ -62,7 +61,7 @@ static int check_interfaces(const char *file, const struct config *config)
 		const struct port_config *port = &config->ports[i];
 		struct error error;
 
-		if (port->type != &port_interface || port_interface_check(port, &error) == 0)
+		if (port->type->check == NULL || port->type->check(port, &error) == 0)
 			continue;
 		config_error_place(file, port, &error);
 		fprintf(stderr, "%s\n", error.text);
@@ -88,7 +87,7 @@ static int check_files(char **files)
 			status = EXIT_REFUSED;
 			continue;
 		}
-		if (check_interfaces(*files, &config) == EXIT_DONE)
+		if (check_machine(*files, &config) == EXIT_DONE)
 			printf("%s: ok\n", *files);
 		else
 			status = EXIT_REFUSED;

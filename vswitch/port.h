@@ -86,6 +86,10 @@ struct port_type {
 	    *keys; /* what a port of this type may say, beside the common keys; `out` is the
 		    * struct port_config, zeroed and then given to defaults() */
 	void (*defaults)(struct port_config *config);
+	/* Control, and weftd --check, which has no switch: whether the port could be opened as the
+	 * machine is now, as far as that can be told without changing anything. 0, or -errno with
+	 * the error set. May be NULL. */
+	int (*check)(const struct port_config *config, struct error *error);
 	/* Control. Opens the device or socket, allocates queues, starts those that can run. On
 	 * error nothing is left behind and *error says why. */
 	int (*open)(struct port *port, struct event_base *loop, struct error *error);

@@ -58,7 +58,9 @@ static int check_link(const struct interface_options *options, const struct netl
 	return rc;
 }
 
-int port_interface_check(const struct port_config *config, struct error *error)
+/* It is there, of Ethernet, and not the one of the host's default route unless that is allowed;
+ * open() looks at that too. */
+static int interface_check(const struct port_config *config, struct error *error)
 {
 	const struct interface_options *options = &config->options.interface;
 	struct netlink_link link;
@@ -288,6 +290,7 @@ const struct port_type port_interface = {
 	.name = "interface",
 	.keys = port_interface_keys,
 	.defaults = port_interface_defaults,
+	.check = interface_check,
 	.open = interface_open,
 	.close = interface_close,
 	.receive = interface_receive,

@@ -10,11 +10,6 @@
 
 struct port;
 
-/* Whether the interface could be opened as the host is now: it is there, of Ethernet, and not the
- * one of the host's default route unless that is allowed. For checking a configuration before it is
- * applied; open() checks it too. 0, or -errno with the error set. */
-int port_interface_check(const struct port_config *config, struct error *error);
-
 /* The MTU of the interface as last heard from the kernel; 0 while it is gone. */
 uint32_t port_interface_mtu(const struct port *port);
 

@@ -89,6 +89,19 @@ static void pcap_port_close(struct port *port)
 	port->private = NULL;
 }
 
+/* To record empties the file, which must not be the one that is replayed, by whatever name. */
+static int check_record(const struct replay *replay, const char *path, struct error *error)
+{
+	struct stat replayed, recorded;
+
+	if (replay->file < 0 || fstat(replay->file, &replayed) != 0 || stat(path, &recorded) != 0 ||
+	    replayed.st_dev != recorded.st_dev || replayed.st_ino != recorded.st_ino)
+		return 0;
+	return error_set(error, EINVAL,
+			 "%s: to be replayed and recorded to; allowed: another file to record to",
+			 path);
+}
+
 static int pcap_port_open(struct port *port, struct event_base *loop, struct error *error)
 {
 	const struct pcap_options *options = &port->config.options.pcap;
@@ -106,7 +119,9 @@ static int pcap_port_open(struct port *port, struct event_base *loop, struct err
 			goto fail;
 	}
 	if (options->record[0] != '\0') {
-		rc = pcapng_create(options->record, port->name, &pcap->record, error);
+		rc = check_record(&pcap->replay, options->record, error);
+		if (rc == 0)
+			rc = pcapng_create(options->record, port->name, &pcap->record, error);
 		if (rc != 0)
 			goto fail;
 	}

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "vhost-user/device.h"
+#include "vhost-user/socket.h"
 #include "vswitch/options.h"
 
 #include <errno.h>
@@ -88,6 +89,17 @@ static int find_group(const struct vhost_user_options *options, struct vhost_dev
 				 options->group);
 	config->socket_group = (gid_t)number;
 	return 0;
+}
+
+static int vhost_user_check(const struct port_config *config, struct error *error)
+{
+	const struct vhost_user_options *options = &config->options.vhost_user;
+	struct vhost_device_config device = { 0 };
+	int rc = find_group(options, &device, error);
+
+	if (rc == 0 && options->role == VHOST_ROLE_SERVER)
+		rc = vhost_socket_check_path(options->path, error);
+	return rc;
 }
 
 static int vhost_user_open(struct port *port, struct event_base *loop, struct error *error)
@@ -284,6 +296,7 @@ const struct port_type port_vhost_user = {
 	.name = "vhost-user",
 	.keys = port_vhost_user_keys,
 	.defaults = port_vhost_user_defaults,
+	.check = vhost_user_check,
 	.open = vhost_user_open,
 	.close = vhost_user_close,
 	.receive = vhost_user_receive,

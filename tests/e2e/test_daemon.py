@@ -114,6 +114,8 @@ def test_sockets_in_use(lab):
     assert not os.path.exists(path)
     pathlib.Path(path).write_text("precious")
     assert path in refused(lab, lab.isolated("one"))
+    assert re.search(rf"yaml:\d+: ports\.one\.vhost-user: {re.escape(path)} exists and is no socket\n",
+                     run("weft", "check", switch.file).stderr)
     assert pathlib.Path(path).read_text() == "precious"
 
 

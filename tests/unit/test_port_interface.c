@@ -8,7 +8,7 @@ static void test_opens_and_shows(void **state)
 	struct fixture *f = *state;
 	json_t *object = json_object();
 
-	assert_int_equal(port_interface_check(&f->port.config, &f->error), 0);
+	assert_int_equal(port_interface.check(&f->port.config, &f->error), 0);
 	assert_int_equal(fixture_open(f), 0);
 	assert_true(atomic_load(&f->port.link));
 	port_interface.show(&f->port, object);
@@ -33,7 +33,7 @@ static void test_refused(void **state)
 	strcpy(options->name, "weft0");
 	default_route_add("weft0", AF_INET6);
 	fixture_refused(f, EPERM, "say `allow-default-route: true`");
-	assert_int_equal(port_interface_check(&f->port.config, &f->error), -EPERM);
+	assert_int_equal(port_interface.check(&f->port.config, &f->error), -EPERM);
 	options->allow_default_route = true;
 	assert_int_equal(fixture_open(f), 0);
 	fixture_close(f);

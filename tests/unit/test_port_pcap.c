@@ -239,6 +239,7 @@ static void test_refused_files(void **state)
 {
 	struct fixture *f = *state;
 	struct pcap_options *options = &f->port.config.options.pcap;
+	struct stat status;
 	FILE *out;
 
 	fixture_refused(f, ENOENT, "/in.pcap: cannot be read: No such file");
@@ -256,6 +257,13 @@ static void test_refused_files(void **state)
 	write_file(f, DLT_EN10MB, three, 3);
 	strcpy(options->record, "/nonexistent/out.pcapng");
 	fixture_refused(f, ENOENT, "/nonexistent/out.pcapng: cannot be written");
+	/* The same file by another name: it would be emptied before it is replayed. */
+	snprintf(options->record, sizeof(options->record), "%.500s.link", options->replay);
+	assert_int_equal(link(options->replay, options->record), 0);
+	fixture_refused(f, EINVAL, "allowed: another file to record to");
+	assert_int_equal(stat(options->replay, &status), 0);
+	assert_true(status.st_size > 0);
+	assert_int_equal(unlink(options->record), 0);
 }
 
 /* What one port records another replays. */
