@@ -46,7 +46,8 @@ const struct command commands[] = {
 	  "For example: weft port add vm1 --network lab --vhost-user /run/weft/vm1.sock\n" SETTINGS
 	  "--tap-fd N passes the open tap device N to weftd.\n",
 	  "--network --vhost-user --role --mode --group --queues --mtu --tap --tap-fd --pcap "
-	  "--null --vlan "
+	  "--null --interface --driver --allow-default-route --user --subnet --subnet6 "
+	  "--host-loopback --vlan "
 	  "--vlans --native --isolated --antispoof --mac",
 	  command_port_add },
 	{ "port del", "NAME", "remove a port", "", "", command_port_del },
