@@ -7,46 +7,15 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/namespace.h"
 #include "tests/unit/port_fixture.h"
-
-#include "base/checksum.h"
-#include "base/parse.h"
+#include "tests/unit/wire_peer.h"
 
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <linux/if_packet.h>
 #include <linux/if_tun.h>
-#include <net/if.h>
-#include <netlink/netlink.h>
-#include <netlink/route/link.h>
-#include <poll.h>
-#include <sched.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
-
-#define ETHERTYPE_TEST 0x88b5 /* for local experiments: nobody else on the interface speaks it */
-#define PATIENCE       60000  /* milliseconds until a test gives up waiting for an event */
-
-static uint8_t bytes[FRAME_LENGTH_MAX];
-
-/* A namespace of our own; without root in a user namespace too, as its root. */
-static int enter_namespace(void)
-{
-	uid_t user = geteuid();
-	FILE *map;
-
-	if (unshare(CLONE_NEWNET) == 0)
-		return 0;
-	if (unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0)
-		return -errno;
-	map = fopen("/proc/self/uid_map", "w");
-	if (!map)
-		return -errno;
-	fprintf(map, "0 %u 1", (unsigned)user);
-	return fclose(map) == 0 ? 0 : -errno;
-}
 
 /* Whether this thread may use its capabilities. */
 static void set_capabilities(uint32_t effective)
@@ -66,56 +35,8 @@ static int set_up(void **state)
 	struct fixture *f = *state;
 
 	strcpy(f->port.config.options.tap.name, "weft0");
-	for (uint32_t i = 0; i < sizeof(bytes); i++)
-		bytes[i] = (uint8_t)(i * 13 + i / 256);
-	memset(bytes, 0xff, 6);
-	bytes[6] = 0x52;
-	write_be16(bytes + 12, ETHERTYPE_TEST);
+	bytes_fill("\xff\xff\xff\xff\xff\xff", "\x52\x54\0\0\0\1");
 	return rc;
-}
-
-/* The other side: all frames of the test's type that pass the interface, with vnet header. */
-static int open_peer(const char *name, uint16_t type)
-{
-	struct sockaddr_ll address = { .sll_family = AF_PACKET, .sll_protocol = htobe16(type) };
-	int on = 1, size = 4 << 20;
-	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htobe16(type));
-
-	assert_true(fd >= 0);
-	address.sll_ifindex = (int)if_nametoindex(name);
-	assert_true(address.sll_ifindex > 0);
-	assert_int_equal(setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof(on)), 0);
-	assert_int_equal(setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof(on)), 0);
-	setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
-	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-	return fd;
-}
-
-static void wait_for(int fd)
-{
-	struct pollfd wait = { .fd = fd, .events = POLLIN };
-
-	assert_int_equal(poll(&wait, 1, PATIENCE), 1);
-}
-
-static uint32_t peer_receive(int peer, struct vnet_header *header, uint8_t *frame)
-{
-	struct iovec parts[] = { { header, VNET_HEADER_LEGACY }, { frame, FRAME_LENGTH_MAX } };
-	ssize_t n;
-
-	wait_for(peer);
-	n = readv(peer, parts, 2);
-	assert_true(n >= (ssize_t)VNET_HEADER_LEGACY);
-	return (uint32_t)n - VNET_HEADER_LEGACY;
-}
-
-static void peer_send(int peer, const struct vnet_header *header, const uint8_t *frame,
-		      uint32_t length)
-{
-	struct iovec parts[] = { { (void *)(uintptr_t)header, VNET_HEADER_LEGACY },
-				 { (void *)(uintptr_t)frame, length } };
-
-	assert_int_equal(writev(peer, parts, 2), VNET_HEADER_LEGACY + length);
 }
 
 /* Receives until a frame of `type` has come: the kernel has something to say of its own. */
@@ -131,31 +52,6 @@ static struct frame *receive_frame(struct fixture *f, uint16_t type)
 		if (n == 0 && port_tap.arm(&f->port.receive_queues[0]))
 			wait_for(f->port.receive_queues[0].wake_fd);
 	}
-}
-
-static void assert_frame(const struct frame *frame, uint32_t length)
-{
-	static uint8_t copy[FRAME_LENGTH_MAX];
-
-	assert_int_equal(frame->length, length);
-	frame_copy_out(frame, 0, length, copy);
-	assert_memory_equal(copy, bytes, length);
-}
-
-/* In pieces of 50 bytes, more than a system call takes when the frame is long. */
-static struct frame make_frame(uint32_t length, struct frame_segment *segments)
-{
-	struct frame frame = { .head = bytes, .length = length, .segments = segments };
-	uint32_t at = length < FRAME_HEAD_MAX ? length : FRAME_HEAD_MAX;
-
-	frame.head_length = (uint16_t)at;
-	while (at < length) {
-		uint32_t n = length - at < 50 ? length - at : 50;
-
-		segments[frame.segment_count++] = (struct frame_segment){ bytes + at, n };
-		at += n;
-	}
-	return frame;
 }
 
 static int change_flags(const char *name, unsigned set, unsigned clear)
@@ -198,18 +94,6 @@ static int open_tun(const char *name, unsigned flags)
 	return fd;
 }
 
-static void delete_interface(const char *name)
-{
-	struct nl_sock *socket = nl_socket_alloc();
-	struct rtnl_link *link = rtnl_link_alloc();
-
-	assert_int_equal(nl_connect(socket, NETLINK_ROUTE), 0);
-	rtnl_link_set_name(link, name);
-	assert_int_equal(rtnl_link_delete(socket, link), 0);
-	rtnl_link_put(link);
-	nl_socket_free(socket);
-}
-
 static void test_opens_and_shows(void **state)
 {
 	struct fixture *f = *state;
@@ -246,7 +130,7 @@ static void test_receives(void **state)
 	peer = open_peer("weft0", ETHERTYPE_TEST);
 	for (unsigned i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
 		peer_send(peer, &none, bytes, lengths[i]);
-		assert_frame(receive_frame(f, ETHERTYPE_TEST), lengths[i]);
+		assert_frame(receive_frame(f, ETHERTYPE_TEST), bytes, lengths[i]);
 	}
 	/* Longer than a burst: what has no room stays in the tap. */
 	for (unsigned i = 0; i < 40; i++)
@@ -256,7 +140,7 @@ static void test_receives(void **state)
 		for (uint32_t j = 0; j < f->burst->count; j++) {
 			if (read_be16(f->burst->frames[j].head + 12) != ETHERTYPE_TEST)
 				continue;
-			assert_frame(&f->burst->frames[j], 65535);
+			assert_frame(&f->burst->frames[j], bytes, 65535);
 			i++;
 		}
 	}
@@ -287,7 +171,7 @@ static void test_sends(void **state)
 		struct frame frame = make_frame(lengths[i], segments);
 
 		assert_int_equal(fixture_send(f, &frame), 1);
-		assert_int_equal(peer_receive(peer, &header, copy), lengths[i]);
+		assert_int_equal(peer_receive(peer, &header, copy, NULL), lengths[i]);
 		assert_memory_equal(copy, bytes, lengths[i]);
 		total += lengths[i];
 	}
@@ -295,39 +179,6 @@ static void test_sends(void **state)
 	assert_int_equal(atomic_load(&f->counters.transmit_packets), 8);
 	close(peer);
 	fixture_close(f);
-}
-
-#define TCP_LENGTH 40054u /* 40,000 bytes behind Ethernet, IPv4 and TCP */
-
-/* A TSO frame in `bytes`, and the header that says so. */
-static struct vnet_header make_tcp(void)
-{
-	static const uint8_t ip[] = { 0x45, 0, 0,  0, 0, 1, 0x40, 0, 64, 6,
-				      0,    0, 10, 9, 8, 1, 10,	  9, 8,	 2 };
-	struct vnet_header header = { .flags = VNET_FLAG_NEEDS_CSUM,
-				      .gso_type = VNET_GSO_TCPV4,
-				      .hdr_len = 54,
-				      .gso_size = 1448,
-				      .csum_start = 34,
-				      .csum_offset = 16 };
-	struct frame frame = { .head = bytes, .head_length = 192, .length = 192 };
-	uint16_t sum;
-
-	write_be16(bytes + 12, ETHERTYPE_IPV4);
-	memcpy(bytes + 14, ip, sizeof(ip));
-	write_be16(bytes + 16, TCP_LENGTH - 14);
-	sum = checksum_finish(checksum_add(0, bytes + 14, 20));
-	memcpy(bytes + 24, &sum, 2);
-	memset(bytes + 34, 0, 20);
-	bytes[35] = 80;
-	bytes[37] = 81;
-	bytes[46] = 0x50;
-	bytes[47] = 0x10;
-	parse_frame(&frame);
-	sum = (uint16_t)~checksum_finish(
-	    checksum_pseudo_header(&frame, IPPROTO_TCP, TCP_LENGTH - 34));
-	memcpy(bytes + 50, &sum, 2);
-	return header;
 }
 
 static void test_offloads_pass_both_ways(void **state)
@@ -344,7 +195,7 @@ static void test_offloads_pass_both_ways(void **state)
 	peer = open_peer("weft0", ETHERTYPE_IPV4);
 	peer_send(peer, &header, bytes, TCP_LENGTH);
 	received = receive_frame(f, ETHERTYPE_IPV4);
-	assert_frame(received, TCP_LENGTH);
+	assert_frame(received, bytes, TCP_LENGTH);
 	assert_int_equal(received->gso, FRAME_GSO_TCP4);
 	assert_int_equal(received->gso_size, 1448);
 	assert_true(received->flags & FRAME_NEEDS_CSUM);
@@ -355,7 +206,7 @@ static void test_offloads_pass_both_ways(void **state)
 	assert_true(vnet_header_to_frame(&header, &frame, OFFLOAD_ALL, &reason));
 	assert_int_equal(fixture_send(f, &frame), 1);
 	memset(&header, 0, sizeof(header));
-	assert_int_equal(peer_receive(peer, &header, copy), TCP_LENGTH);
+	assert_int_equal(peer_receive(peer, &header, copy, NULL), TCP_LENGTH);
 	assert_memory_equal(copy, bytes, TCP_LENGTH);
 	assert_int_equal(header.gso_type, VNET_GSO_TCPV4);
 	assert_int_equal(header.gso_size, 1448);
@@ -400,7 +251,7 @@ static void test_interface_deleted(void **state)
 	struct frame frame = make_frame(60, NULL);
 
 	assert_int_equal(fixture_open(f), 0);
-	delete_interface("weft0");
+	link_delete("weft0");
 	/* Whatever was under way is still read; then it is found out, once, and all is quiet. */
 	while (fixture_receive(f) > 0)
 		;
@@ -413,7 +264,7 @@ static void test_interface_deleted(void **state)
 	/* A port that only sends finds out too. */
 	assert_int_equal(fixture_open(f), 0);
 	assert_null(f->port.fault);
-	delete_interface("weft0");
+	link_delete("weft0");
 	assert_int_equal(fixture_send(f, &frame), 0);
 	assert_int_equal(fixture_drops(f, DROP_PORT_DOWN), 2);
 	run_gone(f);
@@ -428,7 +279,7 @@ static void test_comes_back(void **state)
 	int peer;
 
 	assert_int_equal(fixture_open(f), 0);
-	delete_interface("weft0");
+	link_delete("weft0");
 	assert_int_equal(fixture_send(f, &frame), 0);
 	while (!f->port.fault)
 		assert_int_equal(event_base_loop(f->loop, EVLOOP_ONCE), 0);
@@ -438,7 +289,7 @@ static void test_comes_back(void **state)
 	peer = open_peer("weft0", ETHERTYPE_TEST);
 	assert_int_equal(fixture_send(f, &frame), 1);
 	peer_send(peer, &none, bytes, 60);
-	assert_frame(receive_frame(f, ETHERTYPE_TEST), 60);
+	assert_frame(receive_frame(f, ETHERTYPE_TEST), bytes, 60);
 	close(peer);
 	fixture_close(f);
 }
@@ -471,7 +322,7 @@ static void test_existing(void **state)
 	fixture_close(f);
 	options->queues = 4;
 	fixture_refused(f, EINVAL, "not made with multi_queue");
-	delete_interface("weft0");
+	link_delete("weft0");
 
 	/* One queue of a tap of several. */
 	options->queues = 1;
@@ -501,7 +352,7 @@ static void test_without_privilege(void **state)
 	assert_true(port_tap.offloads(&f->port.send_queues[0]) & OFFLOAD_TSO4);
 	fixture_close(f);
 	set_capabilities(UINT32_MAX);
-	delete_interface("weft0");
+	link_delete("weft0");
 }
 
 static void test_queues(void **state)
@@ -522,7 +373,7 @@ static void test_queues(void **state)
 		assert_int_equal(f->port.receive_queues[i].wake_fd, f->port.receive_queues[i].fd);
 		assert_int_equal(port_tap.send(&f->port.send_queues[i], frames, 1, &f->counters),
 				 1);
-		assert_int_equal(peer_receive(peer, &header, copy), 60);
+		assert_int_equal(peer_receive(peer, &header, copy, NULL), 60);
 		assert_memory_equal(copy, bytes, 60);
 	}
 	close(peer);
@@ -581,7 +432,7 @@ int main(void)
 		TEST(test_queues),	    TEST(test_given),
 		TEST(test_comes_back),
 	};
-	int rc = enter_namespace();
+	int rc = namespace_enter();
 
 	if (rc != 0 || access("/dev/net/tun", R_OK | W_OK) != 0) {
 		printf("skipped: no network namespace (%s) or no /dev/net/tun for this user\n",
