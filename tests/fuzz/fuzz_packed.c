@@ -7,11 +7,8 @@
  * Input: 8 bytes of settings, 16 of journal, then descriptors of 10 bytes for the ring and
  * RECORDS_INDIRECT for the table; the last 64 bytes fill the memory and the journal's entries,
  * again and again. Missing bytes are 0. */
+#include "tests/fuzz/ring_input.h"
 #include "vhost-user/packed_journal.h"
-#include "vhost-user/virtqueue.h"
-
-#include <stdlib.h>
-#include <string.h>
 
 #define REGION0	  0x10000u
 #define SIZE0	  0x4000u
@@ -23,12 +20,6 @@
 #define SIZE_MAX_ 128u
 
 #define RECORDS_INDIRECT 32u
-#define FILL		 64u
-
-struct input {
-	const uint8_t *bytes;
-	size_t left;
-};
 
 struct guest {
 	struct guest_memory *memory;
@@ -44,27 +35,6 @@ struct descriptor {
 	uint16_t id;
 	uint16_t flags;
 };
-
-static void require(bool condition)
-{
-	if (!condition)
-		abort();
-}
-
-static uint8_t next_byte(struct input *input)
-{
-	if (input->left == 0)
-		return 0;
-	input->left--;
-	return *input->bytes++;
-}
-
-static uint16_t next_word(struct input *input)
-{
-	uint16_t low = next_byte(input);
-
-	return (uint16_t)(low | next_byte(input) << 8);
-}
 
 /* Addresses near every edge, lengths of every size; available in the first round unless the input
  * says which flags it wants. */
@@ -86,27 +56,6 @@ static struct descriptor next_descriptor(struct input *input)
 	if (flags & 0x80)
 		d.flags = raw;
 	return d;
-}
-
-static void fill(const struct input *input, void *to, size_t size)
-{
-	const size_t n = input->left < FILL ? input->left : FILL;
-
-	memset(to, 0, size);
-	for (size_t done = 0; n > 0 && done < size; done += n)
-		memcpy((uint8_t *)to + done, input->bytes + input->left - n,
-		       size - done < n ? size - done : n);
-}
-
-static void add_region(struct guest *guest, struct input *input, uint64_t address, uint64_t size)
-{
-	struct guest_memory_region *region = &guest->memory->regions[guest->memory->region_count++];
-
-	region->guest_address = address;
-	region->size = size;
-	region->host_address = malloc(size);
-	require(region->host_address != NULL);
-	fill(input, region->host_address, size);
 }
 
 static void lay_out_journal(struct guest *guest, struct input *input)
@@ -170,12 +119,12 @@ static void guest_create(struct guest *guest, struct input *input)
 	guest->base = (uint16_t)((guest->base & 0x8000) | (guest->base & 0x7fff) % vq->size);
 	guest->log.size = LOG_BYTES;
 	guest->log.bits = calloc(1, LOG_BYTES);
-	guest->memory = calloc(1, sizeof(*guest->memory) + 2 * sizeof(guest->memory->regions[0]));
-	require(guest->log.bits != NULL && guest->memory != NULL);
+	require(guest->log.bits != NULL);
 	vq->ops = &virtqueue_packed_ops;
 	vq->call_fd = -1;
-	add_region(guest, input, REGION0, SIZE0);
-	add_region(guest, input, REGION1, SIZE1);
+	guest->memory = memory_create(2);
+	memory_add(guest->memory, input, REGION0, SIZE0);
+	memory_add(guest->memory, input, REGION1, SIZE1);
 	vq->memory = guest->memory;
 	lay_out_journal(guest, input);
 	lay_out_ring(guest, input);
@@ -184,9 +133,7 @@ static void guest_create(struct guest *guest, struct input *input)
 
 static void guest_destroy(struct guest *guest)
 {
-	for (uint32_t i = 0; i < guest->memory->region_count; i++)
-		free(guest->memory->regions[i].host_address);
-	free(guest->memory);
+	memory_destroy(guest->memory);
 	virtqueue_release(&guest->vq);
 	free(guest->vq.journal);
 	free((void *)guest->log.bits);
@@ -201,15 +148,6 @@ static void resume(struct guest *guest)
 	memset(&guest->counters, 0, sizeof(guest->counters));
 }
 
-static uint64_t dropped(const struct guest *guest)
-{
-	uint64_t sum = 0;
-
-	for (int i = 0; i < DROP_COUNT; i++)
-		sum += guest->counters.drops[i];
-	return sum;
-}
-
 static void fuzz_from_guest(struct guest *guest, struct burst *burst)
 {
 	struct virtqueue *vq = &guest->vq;
@@ -222,6 +160,8 @@ static void fuzz_from_guest(struct guest *guest, struct burst *burst)
 		burst_reset(burst);
 		n = virtqueue_from_guest(vq, burst, &guest->counters);
 		require(burst->count <= n && vq->pending == n);
+		for (uint32_t i = 0; i < burst->count; i++)
+			check_frame(guest->memory, &burst->frames[i]);
 		frames += burst->count;
 		taken += n;
 		/* What is used is not available, so a round is all there is. */
@@ -232,7 +172,7 @@ static void fuzz_from_guest(struct guest *guest, struct burst *burst)
 		if (n == 0)
 			break;
 	}
-	require(frames + dropped(guest) == taken);
+	require(frames + dropped(&guest->counters) == taken);
 	require(guest->counters.receive_packets == frames);
 	virtqueue_arm(vq);
 	virtqueue_flush(vq);
@@ -240,27 +180,13 @@ static void fuzz_from_guest(struct guest *guest, struct burst *burst)
 
 static void fuzz_to_guest(struct guest *guest, uint16_t lengths)
 {
-	static uint8_t payload[FRAME_LENGTH_MAX];
-	static uint8_t slot[FRAME_SLOT];
-	static const uint32_t choices[] = { 14, 60, 192, 193, 700, 1514, 9000, FRAME_LENGTH_MAX };
-	struct frame store[5];
-	struct frame *frames[5];
-	struct frame_segment segments[5];
+	struct frames_to_guest made;
 	uint32_t sent;
 
-	for (uint32_t i = 0; i < 5; i++, lengths >>= 3) {
-		struct frame *frame = frames[i] = &store[i];
-		uint32_t length = choices[lengths % 8];
-
-		*frame = (struct frame){ .head = slot + FRAME_HEADROOM, .length = length };
-		frame->head_length = (uint16_t)(length < FRAME_HEAD_MAX ? length : FRAME_HEAD_MAX);
-		frame->segments = &segments[i];
-		segments[i] = (struct frame_segment){ payload, length - frame->head_length };
-		frame->segment_count = segments[i].length > 0;
-	}
+	frames_make(&made, lengths);
 	resume(guest);
-	sent = virtqueue_to_guest(&guest->vq, frames, 5, &guest->counters);
-	require(sent + dropped(guest) == 5);
+	sent = virtqueue_to_guest(&guest->vq, made.frames, FRAMES_TO_GUEST, &guest->counters);
+	require(sent + dropped(&guest->counters) == FRAMES_TO_GUEST);
 	require(guest->counters.transmit_packets == sent);
 	require(guest->vq.last_used == guest->vq.last_available);
 	require((guest->vq.last_used & 0x7fff) < guest->vq.size);
