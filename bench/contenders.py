@@ -139,8 +139,8 @@ class Limit(Contender):
 
     def start(self, directory, idle=0, poll="busy", workers=1):
         self.directory = directory
-        process = self.spawn([self.context.program("bench-limit"), *self.sockets(),
-                              str(self.context.switch_core)], self.name)
+        process = self.spawn([self.context.program("bench-limit"), str(self.context.switch_core),
+                              poll, *self.sockets()], self.name)
         self.wait_for_sockets(process, self.sockets())
 
 

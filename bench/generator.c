@@ -1,4 +1,4 @@
-/* A traffic generator for vhost-user backends: two guests with drivers of their own on one core,
+/* A traffic generator for vhost-user backends: guests with drivers of their own on one core,
  * frames that are checked one by one, and a JSON object with what came of it. Knows nothing of
  * weft; any backend will do. The main thread does everything. */
 #include "bench/cycles.h"
@@ -108,17 +108,23 @@ static double watched_seconds(int pid)
 	return (double)used.tv_sec + (double)used.tv_nsec / 1e9;
 }
 
+/* All queues of all guests, counted through. */
+static const struct traffic_queue *queue_number(const struct traffic *traffic, uint32_t i)
+{
+	return &traffic->guests[i / traffic->queue_count].queues[i % traffic->queue_count];
+}
+
 static void read_counters(const struct traffic *traffic, struct measurement *to)
 {
 	struct rusage usage;
 
-	for (uint32_t i = 0; i < 2; i++) {
-		const struct traffic_side *side = &traffic->sides[i];
+	for (uint32_t i = 0; i < traffic->guest_count * traffic->queue_count; i++) {
+		const struct traffic_queue *queue = queue_number(traffic, i);
 
-		to->received += side->stream.counters.received;
-		to->bytes += side->stream.counters.received_bytes;
-		to->sent += side->stream.sequence;
-		to->kicks += side->send.kicks + side->receive.kicks;
+		to->received += queue->stream.counters.received;
+		to->bytes += queue->stream.counters.received_bytes;
+		to->sent += queue->stream.sequence;
+		to->kicks += queue->send.kicks + queue->receive.kicks;
 	}
 	to->busy_cycles = traffic->busy_cycles;
 	to->rounds = traffic->rounds;
@@ -194,8 +200,8 @@ static void print_faults(const struct traffic *traffic)
 	struct stream_counters sum = { 0 };
 	uint64_t lost = 0, sent = 0;
 
-	for (uint32_t i = 0; i < 2; i++) {
-		const struct stream *stream = &traffic->sides[i].stream;
+	for (uint32_t i = 0; i < traffic->guest_count * traffic->queue_count; i++) {
+		const struct stream *stream = &queue_number(traffic, i)->stream;
 
 		lost += stream_lost(stream);
 		sent += stream->sequence;
@@ -239,7 +245,7 @@ static void print_result(const struct traffic *traffic, const struct measurement
 	       result->processor_seconds / result->seconds, result->preemptions);
 	printf(" \"switch_processor\": %.5f,\n", result->watched_seconds / result->seconds);
 	printf(" \"first_frame_ns\": %lu, \"features\": \"0x%lx\"}\n", first_ns,
-	       traffic->sides[0].guest->features);
+	       traffic->guests[0].guest->features);
 }
 
 static int fail(const char *what, int rc)

@@ -3,8 +3,14 @@
  * frames between the rings of two guests with one copy, in bursts, prefetching; nothing is checked,
  * learned or counted, and a guest that breaks a rule breaks this program.
  *
+ * Each guest's frames go to the next guest, those of the last to the first. Adaptive, it sleeps in
+ * poll() after a while without frames, like a switch that costs nothing when idle: that is the
+ * limit of how soon anything can wake.
+ *
  * It speaks only the part of vhost-user that brings up a split ring in one memory region. Main
- * thread: messages of both sockets first, then the rings until a signal or the guests are gone. */
+ * thread: messages of the sockets first, then the rings until a signal or the guests are gone. */
+#include "bench/cycles.h"
+
 #include <errno.h>
 #include <immintrin.h>
 #include <poll.h>
@@ -26,7 +32,9 @@
 #define PREFETCH_BYTES	   2048u
 #define QUEUES		   2u
 #define FDS_MAX		   8u
+#define GUESTS_MAX	   16u
 #define LOOK_AT_SOCKETS	   65536u /* rounds between two looks at the sockets */
+#define AWAKE_NS	   50000u /* after the last frame, when adaptive */
 #define F_MRG_RXBUF	   15
 #define F_PROTOCOL	   30
 #define F_VERSION_1	   32
@@ -61,6 +69,7 @@ struct ring {
 	uint16_t mask;
 	uint16_t next;
 	bool enabled;
+	int kick_fd; /* 0: none */
 };
 
 struct guest {
@@ -120,6 +129,9 @@ static void forget(struct guest *guest)
 	if (guest->base != NULL)
 		munmap(guest->base, guest->mapped);
 	guest->base = NULL;
+	for (unsigned i = 0; i < QUEUES; i++)
+		if (guest->rings[i].kick_fd > 0)
+			close(guest->rings[i].kick_fd);
 	memset(guest->rings, 0, sizeof(guest->rings));
 }
 
@@ -213,6 +225,9 @@ static void handle(struct guest *guest, struct message *message, int fd)
 		message->state.value = ring->next;
 		reply(guest, message, sizeof(message->state));
 		break;
+	case 12: /* SET_VRING_KICK */
+		ring->kick_fd = dup(fd);
+		break;
 	case 15: /* GET_PROTOCOL_FEATURES */
 		message->u64 = 0;
 		reply(guest, message, sizeof(message->u64));
@@ -225,32 +240,44 @@ static void handle(struct guest *guest, struct message *message, int fd)
 	}
 }
 
-static void look_at_sockets(struct guest *guests, int timeout_ms)
+static void look_at_socket(struct guest *guest)
 {
-	struct pollfd fds[2];
+	struct message message;
+	int fd;
 
-	for (int i = 0; i < 2; i++) {
-		fds[i].fd = guests[i].fd >= 0 ? guests[i].fd : guests[i].listen_fd;
-		fds[i].events = POLLIN;
-	}
-	if (poll(fds, 2, timeout_ms) <= 0)
+	if (guest->fd < 0) {
+		guest->fd = accept4(guest->listen_fd, NULL, NULL, SOCK_CLOEXEC);
 		return;
-	for (int i = 0; i < 2; i++) {
-		struct message message;
-		int fd;
+	}
+	if (receive(guest, &message, &fd))
+		handle(guest, &message, fd);
+	else
+		hang_up(guest);
+	if (fd >= 0)
+		close(fd);
+}
 
-		if (fds[i].revents == 0)
+/* Waits for messages, and kicks. */
+static void look_at_fds(struct guest *guests, unsigned count, int timeout_ms)
+{
+	struct pollfd fds[2 * GUESTS_MAX];
+	uint64_t kicks;
+
+	for (unsigned i = 0; i < count; i++) {
+		const struct ring *ring = &guests[i].rings[1];
+
+		fds[i].fd = guests[i].fd >= 0 ? guests[i].fd : guests[i].listen_fd;
+		fds[count + i].fd = ring->kick_fd > 0 ? ring->kick_fd : -1;
+		fds[i].events = fds[count + i].events = POLLIN;
+	}
+	if (poll(fds, 2 * count, timeout_ms) <= 0)
+		return;
+	for (unsigned i = 0; i < count; i++) {
+		if (fds[count + i].revents != 0 &&
+		    read(fds[count + i].fd, &kicks, sizeof(kicks)) < 0)
 			continue;
-		if (guests[i].fd < 0) {
-			guests[i].fd = accept4(guests[i].listen_fd, NULL, NULL, SOCK_CLOEXEC);
-			continue;
-		}
-		if (receive(&guests[i], &message, &fd))
-			handle(&guests[i], &message, fd);
-		else
-			hang_up(&guests[i]);
-		if (fd >= 0)
-			close(fd);
+		if (fds[i].revents != 0)
+			look_at_socket(&guests[i]);
 	}
 }
 
@@ -309,17 +336,18 @@ static inline struct pair next_pair(struct guest *from, struct ring *source, str
 	return pair;
 }
 
-static void move(struct guest *from, struct guest *to)
+/* One burst. Returns the frames. */
+static unsigned move(struct guest *from, struct guest *to)
 {
 	struct ring *source = &from->rings[1], *target = &to->rings[0];
 	struct pair pairs[BURST];
 	uint16_t count, room;
 
 	if (!source->enabled || !target->enabled)
-		return;
+		return 0;
 	count = waiting(source);
 	if (count == 0)
-		return;
+		return 0;
 	room = waiting(target);
 	count = count < room ? count : room;
 	count = count < BURST ? count : BURST;
@@ -340,29 +368,67 @@ static void move(struct guest *from, struct guest *to)
 	/* Release: the driver's acquire of the index sees buffers and entries. */
 	atomic_store_explicit(&target->used->index, target->next, memory_order_release);
 	atomic_store_explicit(&source->used->index, source->next, memory_order_release);
+	return count;
+}
+
+static void ask_for_kicks(struct guest *guests, unsigned count, uint16_t flags)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (guests[i].rings[1].used != NULL)
+			*(volatile uint16_t *)&guests[i].rings[1].used->flags = flags;
+	/* The wish is seen before the index is looked at once more (virtio 1.2, 2.7.10). */
+	atomic_thread_fence(memory_order_seq_cst);
+}
+
+static unsigned move_all(struct guest *guests, unsigned count)
+{
+	unsigned moved = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		moved += move(&guests[i], &guests[(i + 1) % count]);
+	return moved;
+}
+
+/* Until it is time to look at the sockets, or nothing came for a while. */
+static void move_for_a_while(struct guest *guests, unsigned count, bool adaptive)
+{
+	uint64_t last = clock_ns();
+
+	for (unsigned i = 0; i < LOOK_AT_SOCKETS; i++) {
+		if (move_all(guests, count) > 0 && adaptive)
+			last = clock_ns();
+		if (!adaptive || clock_ns() - last < AWAKE_NS)
+			continue;
+		ask_for_kicks(guests, count, 0);
+		if (move_all(guests, count) == 0)
+			look_at_fds(guests, count, -1);
+		ask_for_kicks(guests, count, NO_NOTIFY);
+		return;
+	}
 }
 
 int main(int argc, char **argv)
 {
-	static struct guest guests[2];
+	static struct guest guests[GUESTS_MAX];
+	unsigned count = (unsigned)argc - 3;
 	cpu_set_t set;
 
-	if (argc != 4) {
-		fprintf(stderr, "Usage: limit SOCKET SOCKET CORE\n");
+	if (argc < 5 || count > GUESTS_MAX) {
+		fprintf(stderr, "Usage: limit CORE busy|adaptive SOCKET SOCKET...\n");
 		return 2;
 	}
 	CPU_ZERO(&set);
-	CPU_SET(atoi(argv[3]), &set);
+	CPU_SET(atoi(argv[1]), &set);
 	must(sched_setaffinity(0, sizeof(set), &set) == 0, "sched_setaffinity");
-	open_socket(&guests[0], argv[1]);
-	open_socket(&guests[1], argv[2]);
+	for (unsigned i = 0; i < count; i++)
+		open_socket(&guests[i], argv[3 + i]);
 	for (;;) {
-		bool up = guests[0].rings[0].enabled && guests[1].rings[0].enabled;
+		bool up = true;
 
-		look_at_sockets(guests, up ? 0 : 100);
-		for (unsigned i = 0; i < LOOK_AT_SOCKETS && up; i++) {
-			move(&guests[0], &guests[1]);
-			move(&guests[1], &guests[0]);
-		}
+		for (unsigned i = 0; i < count; i++)
+			up = up && guests[i].rings[0].enabled;
+		look_at_fds(guests, count, up ? 0 : 100);
+		if (up)
+			move_for_a_while(guests, count, strcmp(argv[2], "adaptive") == 0);
 	}
 }

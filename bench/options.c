@@ -49,9 +49,9 @@ static bool parse_real(const char *text, double low, double high, double *value)
 
 static bool set_socket(struct generator_options *options, const char *value)
 {
-	if (options->sockets[1] != NULL)
+	if (options->guest_count == GENERATOR_GUESTS_MAX)
 		return false;
-	options->sockets[options->sockets[0] != NULL] = value;
+	options->sockets[options->guest_count++] = value;
 	return true;
 }
 
@@ -113,6 +113,11 @@ static bool set_both(struct generator_options *options, const char *value)
 	(void)value;
 	options->both = true;
 	return true;
+}
+
+static bool set_queues(struct generator_options *options, const char *value)
+{
+	return parse_u32(value, 1, GENERATOR_QUEUES_MAX, &options->queue_pairs);
 }
 
 static bool set_ring(struct generator_options *options, const char *value)
@@ -210,21 +215,23 @@ static bool set_watch(struct generator_options *options, const char *value)
 }
 
 static const struct option_row rows[] = {
-	{ "socket", "PATH", "socket of a port; given twice, first the one that sends", set_socket },
+	{ "socket", "PATH", "socket of a port; given for each of 2 to 16 guests", set_socket },
 	{ "listen", NULL, "listen on the sockets: the backend is the client", set_listen },
 	{ "idle", "PREFIX", "connect further, quiet guests to PREFIX0, PREFIX1, ...", set_idle },
 	{ "idle-count", "N", "this many of them", set_idle_count },
 	{ "size", "BYTES|imix", "frame size without FCS, 64 to 65535 (64)", set_size },
-	{ "flows", "N", "flows (1)", set_flows },
-	{ "macs", "N", "MAC addresses, half of them on each side (2)", set_macs },
+	{ "flows", "N", "flows of each guest, spread over its queues (1)", set_flows },
+	{ "macs", "N", "MAC addresses, half of them at each guest of two (2)", set_macs },
 	{ "offload", NULL, "TCP frames to be segmented, checksum left to the device", set_offload },
-	{ "both", NULL, "both ways at once", set_both },
+	{ "both", NULL, "both ways at once: each guest sends to the next, the last to the first",
+	  set_both },
+	{ "queues", "N", "queue pairs of each guest (1)", set_queues },
 	{ "ring", "N", "entries of a ring, a power of two (1024)", set_ring },
 	{ "buffer", "BYTES", "distance of buffers (what the largest frame needs)", set_buffer },
 	{ "receive", "BYTES", "room in a receive buffer (all of it)", set_receive },
 	{ "batch", "N", "frames worked on at once (128)", set_batch },
 	{ "gather", "N", "leave a ring alone until so many entries wait (1)", set_gather },
-	{ "rate", "PPS", "frames a second each way (0: all that the rings take)", set_rate },
+	{ "rate", "PPS", "frames a second of each guest (0: all that the rings take)", set_rate },
 	{ "warm-up", "SECONDS", "traffic before measuring (0.2)", set_warm_up },
 	{ "duration", "SECONDS", "of the measurement (1)", set_duration },
 	{ "timeout", "SECONDS", "for the backend to appear and to forward (10)", set_timeout },
@@ -239,8 +246,10 @@ static const struct option_row rows[] = {
 
 static void print_help(void)
 {
-	printf("Usage: generator --socket PATH --socket PATH [OPTION...]\n"
-	       "Two guests of a vhost-user backend on one core; prints a JSON object.\n\n");
+	printf(
+	    "Usage: generator --socket PATH --socket PATH [OPTION...]\n"
+	    "Guests of a vhost-user backend on one core; prints a JSON object. Every second one\n"
+	    "sends, to the guest named after it.\n\n");
 	for (uint32_t i = 0; i < ROW_COUNT; i++) {
 		int width = printf("  --%s%s%s", rows[i].name, rows[i].value ? " " : "",
 				   rows[i].value ? rows[i].value : "");
@@ -253,6 +262,7 @@ static void set_defaults(struct generator_options *options)
 {
 	*options = (struct generator_options){
 		.stream = { .sizes = { 64 }, .size_count = 1, .flows = 1, .macs = 1 },
+		.queue_pairs = 1,
 		.ring_size = 1024,
 		.batch = 128,
 		.gather = 1,
@@ -276,19 +286,10 @@ static uint32_t buffer_for(const struct stream_options *stream)
 		   : STREAM_FRAME_MAX + 1 + DRIVER_RING_ALIGN * 2;
 }
 
-static int check(struct generator_options *options)
+static int check_sizes(const struct generator_options *options)
 {
-	struct stream_options *stream = &options->stream;
-	uint32_t room;
+	const struct stream_options *stream = &options->stream;
 
-	if (options->sockets[1] == NULL) {
-		fprintf(stderr, "generator: --socket must be given twice\n");
-		return -EINVAL;
-	}
-	if (stream->flows < stream->macs)
-		stream->flows = stream->macs;
-	if (options->buffer_size == 0)
-		options->buffer_size = buffer_for(stream);
 	for (uint32_t i = 0; i < stream->size_count; i++) {
 		if (stream->sizes[i] + STREAM_VNET_HEADER + DRIVER_RING_ALIGN >
 		    options->buffer_size) {
@@ -301,10 +302,32 @@ static int check(struct generator_options *options)
 			return -EINVAL;
 		}
 	}
+	return 0;
+}
+
+static int check(struct generator_options *options)
+{
+	struct stream_options *stream = &options->stream;
+	uint32_t room, queues = options->queue_pairs;
+
+	if (options->guest_count < 2) {
+		fprintf(stderr, "generator: --socket must be given for two guests or more\n");
+		return -EINVAL;
+	}
+	if (options->guest_count % 2 != 0 && !options->both) {
+		fprintf(stderr, "generator: an odd number of guests needs --both\n");
+		return -EINVAL;
+	}
+	/* Of each stream; one for each address at least. */
+	stream->flows = (stream->flows + queues - 1) / queues;
+	if (stream->flows < stream->macs)
+		stream->flows = stream->macs;
+	if (options->buffer_size == 0)
+		options->buffer_size = buffer_for(stream);
 	room = options->buffer_size - DRIVER_RING_ALIGN;
 	if (options->receive_size == 0 || options->receive_size > room)
 		options->receive_size = room;
-	return 0;
+	return check_sizes(options);
 }
 
 int generator_options_parse(struct generator_options *options, int argc, char **argv)

@@ -4,19 +4,24 @@
 
 #include "bench/stream.h"
 
+#define GENERATOR_GUESTS_MAX STREAM_SENDERS_MAX
+#define GENERATOR_QUEUES_MAX 32u
+
 struct generator_options {
-	const char *sockets[2];
-	bool listen; /* the backends connect to us */
+	const char *sockets[GENERATOR_GUESTS_MAX];
+	uint32_t guest_count;
+	uint32_t queue_pairs; /* of each guest */
+	bool listen;	      /* the backends connect to us */
 	const char *idle_prefix;
 	uint32_t idle_count;
 	struct stream_options stream;
-	bool both; /* ways */
+	bool both; /* every guest sends, not every second one */
 	uint32_t ring_size;
 	uint32_t buffer_size;  /* 0: what the largest frame needs */
 	uint32_t receive_size; /* 0: the whole buffer */
 	uint32_t batch;
 	uint32_t gather;
-	double rate; /* frames a second one way; 0: all that the rings take */
+	double rate; /* frames a second of each guest that sends; 0: all that the rings take */
 	double warm_up, duration;
 	double timeout;
 	int core;

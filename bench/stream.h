@@ -1,10 +1,12 @@
-/* One direction of test traffic: the frames that one guest sends to the other, and what the other
+/* A stream: the frames that one queue of a guest sends to the next guest, and what that one
  * expects. Frames are laid out once in the sender's buffers; for each frame sent only its stamp is
  * written (and addresses, when there are several flows), and for each frame received the stamp is
- * checked: magic, sequence and length, and for one in 64 every byte.
+ * checked: magic, sequence and length, and for one in 64 every byte and both checksums.
  *
  * A frame is IPv4 with a UDP header (or TCP with offload fields, for frames to be segmented), the
- * stamp, and a pattern that depends on the buffer it was sent from. All on one thread. */
+ * stamp, and a pattern that depends on the buffer it was sent from. What changes from one frame to
+ * the next is balanced in the stamp, so that the UDP checksum is right and never changes. All on
+ * one thread. */
 #ifndef WEFT_BENCH_STREAM_H
 #define WEFT_BENCH_STREAM_H
 
@@ -20,6 +22,9 @@
 #define STREAM_MACS_MAX	   (1u << 20)
 #define STREAM_SAMPLE	   64u /* every so many frames are checked whole */
 #define STREAM_WINDOW	   (1u << 20)
+#define STREAM_SENDERS_MAX 16u /* magics tell so many apart */
+#define STREAM_SENDER_MASK (STREAM_SENDERS_MAX - 1)
+#define STREAM_SEQUENCE	   ((1ull << 48) - 1)
 
 enum stream_kind {
 	STREAM_DATA = 0x5700,
@@ -33,17 +38,18 @@ struct __attribute__((packed)) stream_stamp {
 	uint16_t magic; /* kind and sender */
 	uint16_t length;
 	uint16_t seed; /* of the pattern behind it */
-	uint32_t reserved;
-	uint64_t sequence;
-	uint32_t time; /* cycles, lower half: latencies of a second at most */
+	uint16_t queue;
+	uint16_t reserved;
+	uint64_t sequence; /* lower 48 bits; above them what balances the checksum */
+	uint32_t time;	   /* cycles, lower half: latencies of a second at most */
 };
 
 struct stream_options {
 	uint32_t sizes[STREAM_SIZES_MAX]; /* frames of these sizes in turn */
 	uint32_t size_count;
-	uint32_t flows;
-	uint32_t macs; /* of each guest */
-	bool offload;  /* TCP, to be segmented at gso_size */
+	uint32_t flows; /* of each stream */
+	uint32_t macs;	/* of each guest */
+	bool offload;	/* TCP, to be segmented at gso_size */
 };
 
 struct stream_counters {
@@ -53,26 +59,30 @@ struct stream_counters {
 	uint64_t reordered; /* of these: after a later one of the same flow */
 	uint64_t duplicates;
 	uint64_t corrupted;
-	uint64_t foreign; /* not ours */
+	uint64_t foreign; /* not ours, or not for this guest */
 	uint64_t sampled; /* checked whole */
 };
 
 struct stream {
 	const struct stream_options *options;
-	uint32_t sender; /* 0 or 1: the guest that sends */
+	uint32_t sender, receiver; /* guests */
+	uint32_t queue;		   /* of the sender */
+	uint32_t first_flow;	   /* flows of a sender's streams have numbers of their own */
 	uint32_t stamp_offset;
 	/* Sending. */
 	uint64_t sequence;
 	uint32_t flow, source_mac, target_mac;
 	/* Receiving. */
 	uint64_t expected;
-	uint64_t probes, announced;
+	uint64_t probes;
 	struct stream_counters counters;
 	uint64_t *missing; /* a bit for each of the last sequence numbers */
 };
 
-/* 0 or -ENOMEM. `options` stays the caller's and must outlive the stream. */
-int stream_init(struct stream *stream, const struct stream_options *options, uint32_t sender);
+/* From guest to guest, sent on `queue`. 0 or -ENOMEM. `options` stays the caller's and must outlive
+ * the stream. */
+int stream_init(struct stream *stream, const struct stream_options *options, uint32_t sender,
+		uint32_t receiver, uint32_t queue);
 void stream_release(struct stream *stream);
 
 /* Lays out frame number `index` of the sender's buffers at `slot`, behind its vnet header. Returns
@@ -107,15 +117,43 @@ static inline void stream_write_be16(uint8_t *to, uint16_t value)
 	memcpy(to, &value, sizeof(value));
 }
 
-/* The IPv4 addresses of a flow change by opposite amounts, so that their checksum stays. */
+static inline uint16_t stream_source_port(uint32_t flow)
+{
+	return (uint16_t)(1024 + (flow >> 16));
+}
+
+/* Number `flow` of this stream. The IPv4 addresses of a flow change by opposite amounts, so that
+ * their checksum stays. */
 static inline void stream_write_flow(const struct stream *stream, uint8_t *frame, uint32_t flow,
 				     uint32_t source_mac, uint32_t target_mac)
 {
-	stream_write_be32(frame + 2, (stream->sender ^ 1) << 24 | target_mac);
+	flow += stream->first_flow;
+	stream_write_be32(frame + 2, stream->receiver << 24 | target_mac);
 	stream_write_be32(frame + 8, stream->sender << 24 | source_mac);
 	stream_write_be16(frame + 28, (uint16_t)flow);
 	stream_write_be16(frame + 32, (uint16_t)~flow);
-	stream_write_be16(frame + 34, (uint16_t)(1024 + (flow >> 16)));
+	stream_write_be16(frame + 34, stream_source_port(flow));
+}
+
+/* The sum of a number's 16-bit words in ones' complement (RFC 1071). */
+static inline uint16_t stream_fold(uint64_t sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (uint16_t)((sum & 0xffff) + (sum >> 16));
+}
+
+/* The stamp's changing part; with it, all that changes adds up to nothing. */
+static inline void stream_write_stamp(const struct stream *stream, struct stream_stamp *stamp,
+				      uint32_t flow, uint64_t now)
+{
+	uint64_t sequence = stream->sequence & STREAM_SEQUENCE;
+	uint16_t port = __builtin_bswap16(stream_source_port(stream->first_flow + flow));
+	uint64_t balance = (uint16_t)~stream_fold(sequence + (uint32_t)now + port);
+
+	stamp->sequence = sequence | balance << 48;
+	stamp->time = (uint32_t)now;
 }
 
 /* Fast path of the sender: makes the frame at `slot` the next one. */
@@ -124,8 +162,8 @@ static inline void stream_stamp_next(struct stream *stream, uint8_t *slot, uint6
 	struct stream_stamp *stamp = (struct stream_stamp *)(slot + stream->stamp_offset);
 	const struct stream_options *options = stream->options;
 
-	stamp->sequence = stream->sequence++;
-	stamp->time = (uint32_t)now;
+	stream_write_stamp(stream, stamp, stream->flow, now);
+	stream->sequence++;
 	if (options->flows == 1)
 		return;
 	stream_write_flow(stream, slot + STREAM_VNET_HEADER, stream->flow, stream->source_mac,
@@ -166,7 +204,7 @@ static inline const struct stream_stamp *stream_check(struct stream *stream, con
 	if (__builtin_expect(stamp->sequence % STREAM_SAMPLE == 0, 0) &&
 	    !stream_check_whole(stream, slot, length))
 		return NULL;
-	stream_count(stream, stamp->sequence, length);
+	stream_count(stream, stamp->sequence & STREAM_SEQUENCE, length);
 	return stamp;
 }
 
