@@ -79,8 +79,8 @@ def groups(case, contender):
     found = {}
     for point in case.points:
         if point.only is None or contender.name in point.only:
-            if point.poll == "busy" or contender.name == "weft":
-                found.setdefault((point.idle, point.poll, point.workers), []).append(point)
+            if point.poll == "busy" or contender.adaptive:
+                found.setdefault(point.setup(), []).append(point)
     return found
 
 
@@ -111,25 +111,24 @@ class Bench:
         note += f"  FAULTS: {', '.join(faults)}" if faults else ""
         print(f"{case.name:8} {point.label:18} {contender.name:8} {text}{note}", flush=True)
 
-    def run_group(self, case, contender, setup, points, number):
-        idle, poll, workers = setup
+    def measure(self, case, contender, directory, point):
+        if case.figure == "startup_ms":
+            return measure.measure_start(self.context, contender, directory, point, self.timing)
+        if case.name == "tcp":
+            return tcp.measure(self.context, contender, directory, point, self.seconds)
+        if contender.name == "memcpy":
+            return measure.measure_copy(self.context, point, self.seconds)
+        if not contender.processes:
+            contender.start(directory, point)
+        return measure.measure(self.context, contender, point, self.timing)
+
+    def run_group(self, case, contender, points, number):
+        """Points of equal set-up."""
         directory = tempfile.mkdtemp(prefix="weft-bench-")
         try:
-            if case.figure == "startup_ms":
-                result = measure.measure_start(self.context, contender, directory, points[0],
-                                               self.timing)
-                self.keep(case, contender, points[0], number, result)
-                return
-            if case.name == "tcp":
-                for point in points:
-                    result = tcp.measure(self.context, contender, directory, point, self.seconds)
-                    result["dropped"] = measure.judge(result)
-                    self.keep(case, contender, point, number, result)
-                return
-            contender.start(directory, idle, poll, workers)
             for point in points:
-                result = measure.measure(self.context, contender, point, self.timing)
-                self.keep(case, contender, point, number, result)
+                self.keep(case, contender, point, number,
+                          self.measure(case, contender, directory, point))
         except contenders.Failure as failure:
             print(f"{case.name:8} {contender.name}: {failure}", flush=True)
         finally:
@@ -148,11 +147,11 @@ class Bench:
                     continue
                 if contender.cases is not None and case.name not in contender.cases:
                     continue
-                for setup, points in groups(case, contender).items():
+                for points in groups(case, contender).values():
                     missing = [point for point in points
                                if self.counted(case, contender, point) < wanted]
                     if missing:
-                        self.run_group(case, contender, setup, missing, number)
+                        self.run_group(case, contender, missing, number)
 
 
 def machine_distance(records):

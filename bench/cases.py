@@ -14,8 +14,17 @@ class Point:
     poll: str = "busy"
     #: of weft; all but the first on the guests' core
     workers: int = 1
+    guests: int = 2
+    #: queue pairs of each guest
+    queues: int = 1
     #: only these contenders; None: all of the case
     only: tuple = None
+    #: label of the point that weft's figure is shown as a share of
+    base: str = None
+
+    def setup(self):
+        """What a contender is started with."""
+        return self.idle, self.poll, self.workers, self.guests, self.queues
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,86 +40,121 @@ class Case:
     #: "higher" or "lower" is better
     better: str = "higher"
     repeats: int = 5
-    plot: str = "bars"
+    #: columns about weft alone: keys of report.COLUMNS
+    columns: tuple = ("cycles", "generator", "lost")
 
 
-def size_points(sizes, *extra):
-    return tuple(Point(f"{size}{' both' if '--both' in extra else ''}",
-                       ("--size", str(size), *extra)) for size in sizes)
+def size_points(sizes):
+    return tuple(Point(str(size), ("--size", str(size))) for size in sizes)
+
+
+def both_ways(sizes):
+    return tuple(Point(f"{size} both", ("--size", str(size), "--both"), base=str(size))
+                 for size in sizes)
 
 
 SIZES = (64, 256, 512, 1024, 1518, "imix")
-RATES = ((10_000, "10 k"), (100_000, "100 k"), (1_000_000, "1 M"), (3_000_000, "3 M"))
+RATES = ((10_000, "10 k"), (100_000, "100 k"), (1_000_000, "1 M"), (3_000_000, "3 M"),
+         (10_000_000, "10 M"))
 
 L2 = Case(
     "l2", "Guest to guest through the bridge",
     "Frames from one guest to another on one forwarding core, split rings of 1024. Sizes are "
     "without FCS; *both* is the sum of both ways at once.",
-    "mpps", "Mpps", size_points(SIZES) + size_points((64, 1518, "imix"), "--both"),
+    "mpps", "Mpps", size_points(SIZES) + both_ways((64, 1518, "imix")),
     ("limit", "weft", "testpmd", "ovs", "vpp"))
 
 FLOWS = Case(
     "flows", "Many flows",
     "64-byte frames that belong to so many flows in turn (addresses and ports differ).",
     "mpps", "Mpps",
-    tuple(Point(label, ("--flows", str(count)))
+    tuple(Point(label, ("--flows", str(count)), base=None if count == 1 else "1")
           for count, label in ((1, "1"), (1 << 10, "1 k"), (1 << 20, "1 M"))),
     ("limit", "weft", "testpmd", "ovs"))
 
 MACS = Case(
     "macs", "Many MAC addresses",
     "64-byte frames between so many MAC addresses in turn, half of them on each side, all learned "
-    "before and used for two seconds.",
+    "before and used for two seconds. *entry* is the memory of weft's table by its own statistics, "
+    "for each address it can hold.",
     "mpps", "Mpps",
-    tuple(Point(label, ("--macs", str(count), "--warm-up", "2"))
+    tuple(Point(label, ("--macs", str(count), "--warm-up", "2"), base=None if count == 2 else "2")
           for count, label in ((2, "2"), (2000, "2,000"), (64000, "64,000"))),
-    ("limit", "weft", "ovs"))
+    ("limit", "weft", "ovs"), columns=("cycles", "generator", "lost", "entry"))
 
 PORTS = Case(
     "ports", "A thousand quiet ports",
     "The busy pair alone, and beside connected guests that say nothing. *processor* is what weftd "
-    "takes of one core with adaptive polling while the pair sends one frame a second.",
+    "takes of one core with adaptive polling while the pair sends one frame a second. *resident* is "
+    "all of weftd's memory but what guests lend it, page tables included; *a port* what each idle "
+    "one adds.",
     "mpps", "Mpps",
     (Point("0 idle", ("--size", "64")),
-     Point("1000 idle", ("--size", "64"), idle=1000),
-     Point("1000 idle, imix", ("--size", "imix"), idle=1000),
+     Point("1000 idle", ("--size", "64"), idle=1000, base="0 idle"),
+     Point("0 idle, imix", ("--size", "imix")),
+     Point("1000 idle, imix", ("--size", "imix"), idle=1000, base="0 idle, imix"),
      Point("1000 idle, 1 frame/s", ("--rate", "1", "--warm-up", "1", "--duration", "3"),
            idle=1000, poll="adaptive")),
-    ("weft",), repeats=3)
+    ("weft",), repeats=3,
+    columns=("cycles", "generator", "lost", "processor", "resident", "port"))
+
+GUESTS = Case(
+    "guests", "More guests",
+    "64-byte frames between so many guests in pairs, each pair one way; all share one core.",
+    "mpps", "Mpps",
+    tuple(Point(str(count), ("--size", "64"), guests=count, base=None if count == 2 else "2")
+          for count in (2, 4, 8)),
+    ("limit", "weft", "ovs"))
+
+QUEUES = Case(
+    "queues", "Several queues",
+    "64-byte frames of 1,024 flows, spread over so many queues of each guest. *reordered* counts "
+    "frames that came after a later one of the same flow.",
+    "mpps", "Mpps",
+    tuple(Point(str(count), ("--size", "64", "--flows", "1024", "--queues", str(count)),
+                queues=count, base=None if count == 1 else "1")
+          for count in (1, 2, 4)),
+    ("weft",), columns=("cycles", "generator", "lost", "reordered"))
+
+def rate_options(rate):
+    return "--rate", str(rate), "--latency", "--batch", "32"
+
 
 LATENCY = Case(
     "latency", "Latency",
     "From the moment before the sender writes the frame until the receiver has seen it, 64 bytes, "
-    "median at each rate; p99 and p99.9 are in the JSON file.",
+    "median at each rate; the histograms are in the JSON file. Adaptive, switch and limit line "
+    "sleep when nothing has come for 50 us, as between frames at 10 k/s, and are woken.",
     "latency_us.p50", "us",
-    tuple(Point(f"{label}/s", ("--rate", str(rate), "--latency", "--batch", "32"))
-          for rate, label in RATES)
-    + tuple(Point(f"{label}/s adaptive", ("--rate", str(rate), "--latency", "--batch", "32"),
-                  poll="adaptive", only=("weft",)) for rate, label in RATES[:3]),
-    ("limit", "weft", "testpmd", "ovs"), better="lower")
+    tuple(Point(f"{label}/s", rate_options(rate)) for rate, label in RATES)
+    + tuple(Point(f"{label}/s adaptive", rate_options(rate), poll="adaptive")
+            for rate, label in RATES[:3]),
+    ("limit", "weft", "testpmd", "ovs"), better="lower", columns=("p90", "p99", "p999"))
 
 STARTUP = Case(
     "startup", "Start",
     "From starting the program until the first frame has arrived at the other guest; the guests "
     "are waiting.",
     "startup_ms", "ms", (Point("first frame", ("--duration", "0.1", "--warm-up", "0")),),
-    ("weft", "testpmd", "ovs"), better="lower")
+    ("weft", "testpmd", "ovs"), better="lower", columns=("resident",))
 
 GSO = Case(
     "gso", "64 KiB frames",
-    "TCP frames of 65,214 bytes that the receiver takes whole, rings of 256.",
+    "TCP frames of 65,214 bytes that the receiver takes whole, rings of 256; *memcpy* copies as many "
+    "buffers of that size, of which the other core touches what the guests touch of a frame.",
     "gbps", "Gbit/s",
     (Point("64 KiB", ("--size", "65214", "--offload", "--ring", "256", "--batch", "32")),),
-    ("limit", "weft"))
+    ("memcpy", "limit", "weft"))
 
 TCP = Case(
     "tcp", "TCP between two namespaces",
-    "One connection of iperf3 over two taps, frames of up to 64 KiB with checksum offload, and "
-    "over two veth pairs with the kernel's bridge. Sender on one core; receiver and weft's worker, with "
-    "adaptive polling, share the other.",
+    "iperf3 over two taps, frames of up to 64 KiB with checksum offload, and over two veth pairs "
+    "with the kernel's bridge. Sender on one core; receiver and weft's worker, with adaptive polling, "
+    "share the other. A tap copies each frame in and out of the kernel once more than the bridge, "
+    "which hands on what it got: four connections fill both cores, and show that.",
     "gbps", "Gbit/s",
     (Point("1 connection", ()), Point("4 connections", ("-P", "4"))),
-    ("weft", "bridge"), repeats=5)
+    ("weft", "bridge"), columns=())
 
 FORMATS = (("split", ()), ("split, in order", ("--in-order",)), ("packed", ("--packed",)),
            ("packed, in order", ("--packed", "--in-order")))
@@ -119,7 +163,8 @@ PACKED = Case(
     "packed", "Ring formats",
     "The same frames over split and packed rings, each with and without IN_ORDER.",
     "mpps", "Mpps",
-    tuple(Point(f"{size} {name}", ("--size", str(size), *options))
+    tuple(Point(f"{size} {name}", ("--size", str(size), *options),
+                base=f"{size} split" if options else None)
           for size in (64, 512, "imix") for name, options in FORMATS),
     ("weft", "testpmd"))
 
@@ -130,9 +175,10 @@ WORKERS = Case(
     "lock of the queue it goes to.",
     "mpps", "Mpps",
     (Point("1 worker", ("--size", "64"), poll="adaptive"),
-     Point("2 workers, one asleep", ("--size", "64"), poll="adaptive", workers=2)),
+     Point("2 workers, one asleep", ("--size", "64"), poll="adaptive", workers=2,
+           base="1 worker")),
     ("weft",))
 
 ALL = {case.name: case for case in (L2, PORTS, MACS, FLOWS, LATENCY, STARTUP, GSO, TCP,
-                                 PACKED, WORKERS)}
+                                 PACKED, QUEUES, GUESTS, WORKERS)}
 DEFAULT = ("l2",)

@@ -62,27 +62,42 @@ class Contender:
     cases = None
     #: words for the report on how it was started
     setup = ""
+    #: whether it can sleep when it is idle
+    adaptive = False
 
     def __init__(self, context):
         self.context = context
         self.processes = []
         self.log = None
         self.directory = None
+        self.guests = 2
 
     def missing(self):
         """None when it can run here, else why not."""
         raise NotImplementedError
 
-    def start(self, directory, idle=0, poll="busy", workers=1):
-        """Starts it with ports a, b, idle0, ... in `directory`, and waits for the sockets."""
+    def launch(self, point):
+        """Starts it with ports a, b, ..., idle0, ... in self.directory, and waits for them."""
         raise NotImplementedError
+
+    def start(self, directory, point):
+        self.directory = directory
+        self.guests = point.guests
+        self.launch(point)
 
     def stages(self):
         """Cycles by stage since the start, where the contender counts them, and their frames."""
         return {}
 
+    def table(self):
+        """Statistics of the MAC table, where the contender has them."""
+        return {}
+
+    def names(self):
+        return [chr(ord("a") + i) for i in range(self.guests)]
+
     def sockets(self):
-        return [os.path.join(self.directory, name) for name in ("a", "b")]
+        return [os.path.join(self.directory, name) for name in self.names()]
 
     def idle_prefix(self):
         return os.path.join(self.directory, "idle")
@@ -133,14 +148,14 @@ class Limit(Contender):
     name = "limit"
     title = "limit"
     setup = "rings and one copy, no checks: the most a backend could reach with this generator"
+    adaptive = True
 
     def missing(self):
         return None
 
-    def start(self, directory, idle=0, poll="busy", workers=1):
-        self.directory = directory
+    def launch(self, point):
         process = self.spawn([self.context.program("bench-limit"), str(self.context.switch_core),
-                              poll, *self.sockets()], self.name)
+                              point.poll, *self.sockets()], self.name)
         self.wait_for_sockets(process, self.sockets())
 
 
@@ -148,21 +163,22 @@ class Weft(Contender):
     name = "weft"
     title = "weft"
     setup = "isolated network with learning, one worker, busy polling, no hugepages"
+    adaptive = True
 
     def missing(self):
         path = self.context.weftd
         return None if os.path.exists(path) else f"{path} was not built"
 
-    def start(self, directory, idle=0, poll="busy", workers=1):
-        self.directory = directory
-        names = ["a", "b"] + [f"idle{i}" for i in range(idle)]
+    def launch(self, point):
+        directory = self.directory
+        names = self.names() + [f"idle{i}" for i in range(point.idle)]
         cores = ", ".join([str(self.context.switch_core)]
-                          + [str(self.context.guest_core)] * (workers - 1))
+                          + [str(self.context.guest_core)] * (point.workers - 1))
         lines = ["networks:", "  lab: { mode: isolated, macs: { limit: 131072, quota: 65536 } }",
                  "ports:"]
-        lines += [f"  {name}: {{ network: lab, vhost-user: {directory}/{name} }}"
-                  for name in names]
-        lines += [f"workers: {{ cpus: [{cores}], poll: {poll} }}",
+        lines += [f"  {name}: {{ network: lab, vhost-user: {directory}/{name}, "
+                  f"queues: {point.queues} }}" for name in names]
+        lines += [f"workers: {{ cpus: [{cores}], poll: {point.poll} }}",
                   f"api: {{ socket: {directory}/api }}"]
         path = os.path.join(directory, "weft.yaml")
         with open(path, "w") as file:
@@ -171,12 +187,18 @@ class Weft(Contender):
         process = self.spawn([self.context.weftd, "-c", path], self.name, env=env)
         self.wait_for_sockets(process, [f"{directory}/{name}" for name in names])
 
-
-    def stages(self):
+    def show(self, what):
+        """The first object of a list, or nothing."""
         socket = os.path.join(self.directory, "api")
         shown = subprocess.run([os.path.join(self.context.build, "weft"), "--socket", socket,
-                                "show", "workers", "--json"], capture_output=True, text=True)
-        return json.loads(shown.stdout)[0]["cycles"] if shown.returncode == 0 else {}
+                                "show", what, "--json"], capture_output=True, text=True)
+        return json.loads(shown.stdout)[0] if shown.returncode == 0 else {}
+
+    def stages(self):
+        return self.show("workers").get("cycles", {})
+
+    def table(self):
+        return self.show("networks").get("macs", {})
 
 
 class Testpmd(Contender):
@@ -191,8 +213,7 @@ class Testpmd(Contender):
     def missing(self):
         return None if self.program() else "dpdk-testpmd is not installed (package dpdk-dev)"
 
-    def start(self, directory, idle=0, poll="busy", workers=1):
-        self.directory = directory
+    def launch(self, point):
         memory = ["--in-memory"] if self.context.hugepages.reserve(640) else \
             ["--no-huge", "-m", "1024"]
         a, b = self.sockets()
@@ -210,7 +231,7 @@ class OpenVswitch(Contender):
     name = "ovs"
     title = "OVS-DPDK NORMAL"
     setup = "userspace datapath, action NORMAL, one PMD thread, hugepages"
-    cases = {"l2", "flows", "macs", "latency", "startup"}
+    cases = {"l2", "flows", "macs", "latency", "startup", "guests"}
 
     SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
     VSWITCHD = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"
@@ -222,8 +243,8 @@ class OpenVswitch(Contender):
             return "OVS-DPDK needs 640 hugepages, and root or somebody else to reserve them"
         return None
 
-    def start(self, directory, idle=0, poll="busy", workers=1):
-        self.directory = directory
+    def launch(self, point):
+        directory = self.directory
         self.context.hugepages.reserve(640)
         env = dict(os.environ, OVS_RUNDIR=directory, OVS_LOGDIR=directory, OVS_DBDIR=directory)
         database = os.path.join(directory, "conf.db")
@@ -244,7 +265,7 @@ class OpenVswitch(Contender):
               f"other_config:dpdk-lcore-mask={1 << self.context.guest_core:#x}")
         vsctl("--no-wait", "add-br", "br0", "--", "set", "bridge", "br0",
               "datapath_type=netdev", "other_config:mac-table-size=131072",
-              *[word for name in ("a", "b") for word in
+              *[word for name in self.names() for word in
                 ("--", "add-port", "br0", name, "--", "set", "interface", name,
                  "type=dpdkvhostuser")])
         process = self.spawn([self.VSWITCHD, f"unix:{socket}", f"--unixctl={directory}/vs.ctl"],
@@ -267,8 +288,8 @@ class Vpp(Contender):
             return "VPP needs hugepages, and root or somebody else to reserve them"
         return None
 
-    def start(self, directory, idle=0, poll="busy", workers=1):
-        self.directory = directory
+    def launch(self, point):
+        directory = self.directory
         self.context.hugepages.reserve(640)
         commands = os.path.join(directory, "commands")
         with open(commands, "w") as file:
@@ -287,4 +308,15 @@ class Vpp(Contender):
         self.wait_for_sockets(process, self.sockets())
 
 
-ALL = [Limit, Weft, Testpmd, OpenVswitch, Vpp]
+class MemoryCopy(Contender):
+    """No switch, and nothing to start: what bench-copy measures."""
+    name = "memcpy"
+    title = "memcpy"
+    setup = "the C library's memcpy on the switch's core; case gso only"
+    cases = {"gso"}
+
+    def missing(self):
+        return None
+
+
+ALL = [Limit, Weft, Testpmd, OpenVswitch, Vpp, MemoryCopy]

@@ -172,6 +172,22 @@ static int measure(struct traffic *traffic, struct measurement *result)
 	return 0;
 }
 
+/* Pairs of a latency and the frames that had it. */
+static void print_histogram(const struct histogram *latency, double us)
+{
+	const char *separator = "";
+
+	printf(",\n  \"histogram\": [");
+	for (uint32_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
+		if (latency->buckets[i] == 0)
+			continue;
+		printf("%s[%.3f, %lu]", separator, us * (double)histogram_bucket_middle(i),
+		       latency->buckets[i]);
+		separator = ", ";
+	}
+	printf("]");
+}
+
 static void print_latency(const struct traffic *traffic)
 {
 	static const struct {
@@ -191,6 +207,8 @@ static void print_latency(const struct traffic *traffic)
 		       us * (double)latency->sum / (double)latency->count,
 		       us * (double)latency->max);
 	}
+	if (traffic->options->all_latencies)
+		print_histogram(latency, us);
 	printf("},\n");
 }
 

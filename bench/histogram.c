@@ -1,7 +1,7 @@
 /* Percentiles of a histogram (histogram.h). Called by the generator once a run is over. */
 #include "bench/histogram.h"
 
-static uint64_t bucket_middle(uint32_t bucket)
+uint64_t histogram_bucket_middle(uint32_t bucket)
 {
 	uint32_t exponent;
 	uint64_t low;
@@ -23,7 +23,7 @@ uint64_t histogram_percentile(const struct histogram *histogram, double share)
 	for (uint32_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
 		seen += histogram->buckets[i];
 		if (seen > rank)
-			return bucket_middle(i);
+			return histogram_bucket_middle(i);
 	}
 	return histogram->max;
 }

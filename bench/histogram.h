@@ -35,6 +35,9 @@ static inline void histogram_add(struct histogram *histogram, uint64_t value)
 	histogram->buckets[histogram_bucket(value)]++;
 }
 
+/* A value that stands for all of a bucket. */
+uint64_t histogram_bucket_middle(uint32_t bucket);
+
 /* The middle of the bucket under which `share` (0 to 1) of all values lie; 0 when empty. */
 uint64_t histogram_percentile(const struct histogram *histogram, double share);
 

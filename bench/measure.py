@@ -69,15 +69,26 @@ def busiest(before, after, seconds):
     return ran / seconds, waited / seconds
 
 
+#: the name of the file that is the generator's guests' memory
+GUEST_MEMORY = "/memfd:fake-guest"
+
+
 def resident_kib(pid):
+    """All memory of a process but what the guests lend it; its page tables are its own."""
+    total, guests = 0, False
     try:
-        with open(f"/proc/{pid}/status") as file:
+        with open(f"/proc/{pid}/smaps") as file:
             for line in file:
-                if line.startswith("VmRSS:"):
-                    return int(line.split()[1])
+                name, *words = line.split()
+                if not name.endswith(":"):
+                    guests = GUEST_MEMORY in line
+                elif name == "Rss:" and not guests:
+                    total += int(words[0])
+        with open(f"/proc/{pid}/status") as file:
+            total += sum(int(line.split()[1]) for line in file if line.startswith("VmPTE:"))
     except OSError:
         pass
-    return 0
+    return total
 
 
 def generator_command(context, contender, point, timing):
@@ -145,7 +156,22 @@ def measure(context, contender, point, timing):
     if frames > 0:
         result["stages"] = {name: (stages_after[name] - stages[name]) / frames
                             for name in stages if name != "frames"}
+    table = contender.table()
+    if table:
+        result["table"] = table
     result["generator_waited"] = max(0.0, 1 - result.get("generator", {}).get("on_core", 1))
+    result["dropped"] = judge(result)
+    return result
+
+
+def measure_copy(context, point, seconds):
+    """memcpy alone: a dict like measure()'s."""
+    distance_before = context.distance()
+    size = point.options[point.options.index("--size") + 1]
+    result = finish(spawn(context, [context.program("bench-copy"), str(context.guest_core),
+                                    str(context.switch_core), size, str(seconds)]))
+    result.update(distance_before=distance_before, distance_after=context.distance(),
+                  generator_waited=0.0, switch_waited=0.0, sent=0, lost=0)
     result["dropped"] = judge(result)
     return result
 
@@ -157,7 +183,7 @@ def measure_start(context, contender, directory, point, timing):
     time.sleep(0.3)
     distance = context.distance()
     started = time.monotonic_ns()
-    contender.start(directory)
+    contender.start(directory, point)
     result = finish(process)
     result.update(distance_before=distance, distance_after=context.distance(),
                   generator_waited=0.0, switch_waited=0.0,

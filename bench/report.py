@@ -27,6 +27,8 @@ class Summary:
 
     def __init__(self, case, records, disturbed=False):
         self.records = records
+        label = records[0]["point"]
+        self.point = next(point for point in case.points if point.label == label)
         self.disturbed = disturbed
         values = sorted(figure(case, record) for record in records)
         self.count = len(values)
@@ -97,29 +99,81 @@ def optional(value, form):
     return "-" if value is None else form.format(value)
 
 
-def details(case, summary):
+def middle(form, *keys, factor=1):
+    """A column of the median of one figure."""
+    def text(summary, base):
+        value = summary.middle(*keys)
+        return optional(None if value is None else value * factor, form)
+    return text
+
+
+def cycles(summary, base):
+    """Of the worker's whole time, which is its work only where frames wait for it."""
+    paced = "--rate" in summary.point.options
+    return "-" if paced else optional(summary.middle("cycles_per_frame"), "{:.0f}")
+
+
+def lost(summary, base):
+    return f"{summary.lost():.4%}"
+
+
+def reordered(summary, base):
+    return str(sum(record.get("reordered", 0) for record in summary.records))
+
+
+def port_memory(summary, base):
+    """What each idle port adds to the memory of a weftd without them."""
+    idle = summary.point.idle
+    if base is None or not idle:
+        return "-"
+    return f"{(summary.middle('resident_kib') - base.middle('resident_kib')) / idle:.1f} KiB"
+
+
+def entry_memory(summary, base):
+    size, limit = summary.middle("table", "bytes"), summary.middle("table", "limit")
+    return "-" if not size or not limit else f"{size / limit:.0f} bytes"
+
+
+#: columns about weft alone: heading, and text of a summary and that of the point it is held against
+COLUMNS = {
+    "cycles": ("weft cycles/frame", cycles),
+    "generator": ("generator busy", middle("{:.0f} %", "generator", "busy", factor=100)),
+    "lost": ("weft lost", lost),
+    "reordered": ("weft reordered", reordered),
+    "processor": ("weft processor", middle("{:.2f} %", "switch_processor", factor=100)),
+    "resident": ("weft resident", middle("{:.0f} KiB", "resident_kib")),
+    "port": ("weft a port", port_memory),
+    "entry": ("weft entry", entry_memory),
+    "p90": ("weft p90 us", middle("{:.2f}", "latency_us", "p90")),
+    "p99": ("weft p99 us", middle("{:.2f}", "latency_us", "p99")),
+    "p999": ("weft p99.9 us", middle("{:.2f}", "latency_us", "p999")),
+}
+
+
+def share_of_base(ours, base):
+    return "-" if ours is None or base is None or not base.median else \
+        f"{100 * ours.median / base.median:.0f} %"
+
+
+def details(case, summaries, point):
     """The columns about weft alone."""
-    if summary is None:
-        return ["-"] * len(detail_names(case))
-    if case.name == "startup":
-        return [optional(summary.middle("resident_kib"), "{:.0f} KiB")]
-    columns = [optional(summary.middle("cycles_per_frame"), "{:.0f}"), f"{summary.lost():.4%}"]
-    if case.name == "ports":
-        columns += [optional(100 * summary.middle("switch_processor"), "{:.2f} %"),
-                    optional(summary.middle("resident_kib"), "{:.0f} KiB")]
-    if case.name == "latency":
-        columns = [optional(summary.middle("latency_us", "p99"), "{:.2f}"),
-                   optional(summary.middle("latency_us", "p999"), "{:.2f}")]
-    return columns
+    ours, base = (summaries.get((label, "weft")) for label in (point.label, point.base))
+    texts = [share_of_base(ours, base)] if has_bases(case) else []
+    return texts + ["-" if ours is None else COLUMNS[name][1](ours, base)
+                    for name in case.columns]
 
 
 def detail_names(case):
-    if case.name == "startup":
-        return ["weft resident"]
-    if case.name == "latency":
-        return ["weft p99 us", "weft p99.9 us"]
-    extra = ["weft processor", "weft resident"] if case.name == "ports" else []
-    return ["weft cycles/frame", "weft lost"] + extra
+    return (["weft / base"] if has_bases(case) else []) + \
+        [COLUMNS[name][0] for name in case.columns]
+
+
+def has_bases(case):
+    return any(point.base for point in case.points)
+
+
+#: the plot beside that of case latency
+DISTRIBUTIONS = "latency-distribution.svg"
 
 
 def present_in(summaries):
@@ -138,10 +192,10 @@ def table(case, results):
     for point in case.points:
         if not any((point.label, name) in summaries for name in names):
             continue
-        rows.append([point.label]
+        rows.append([point.label + (f" (base {point.base})" if point.base else "")]
                     + [cell(summaries.get((point.label, name))) for name in names]
                     + [ratio(case, summaries, point.label, name) for name in peers]
-                    + details(case, summaries.get((point.label, "weft"))))
+                    + details(case, summaries, point))
     return header, rows
 
 
@@ -157,8 +211,30 @@ def print_tables(results):
           "~: no run was left undisturbed")
 
 
+def distributions(results):
+    """{label: {us: frames}} of weft's latencies, from all valid runs."""
+    found = {}
+    for record in results["records"]:
+        pairs = record.get("latency_us", {}).get("histogram")
+        if pairs and record["contender"] == "weft" and record["dropped"] is None:
+            sums = found.setdefault(record["point"], {})
+            for us, frames in pairs:
+                sums[us] = sums.get(us, 0) + frames
+    return found
+
+
+def write_distributions(results, directory):
+    """False where no latency was measured."""
+    found = distributions(results)
+    if found:
+        with open(os.path.join(directory, DISTRIBUTIONS), "w") as file:
+            file.write(svg.distributions("Latency of weft by percentile", "us", found))
+    return bool(found)
+
+
 def write_plots(results, directory):
     written = []
+    write_distributions(results, directory)
     for case in measured_cases(results):
         summaries = summarise(case, results)
         if not summaries:
@@ -253,8 +329,11 @@ def write_document(results, directory):
              "dropped: " + f"{sum(1 for r in results['records'] if r['dropped'])} of "
              f"{len(results['records'])} here; ~ marks a figure of which no run was left, made of "
              "disturbed ones. All frames received are checked for magic, length "
-             "and sequence, one in 64 byte by byte. Cycles are those of the time stamp counter, "
-             "and count the whole worker.", "", "## Machine", ""]
+             "and sequence, one in 64 byte by byte and for both checksums. Cycles are those of the "
+             "time stamp counter, and count the whole worker. *weft / base* holds weft's figure "
+             "against its own of another row; *generator busy* is the share of its time in which "
+             "the generator had something to do, near 100 % where it is what limits.", "",
+             "## Machine", ""]
     lines += [f"- {key}: {value}" for key, value in results["machine"].items()]
     lines += [f"- cache line there and back, valid runs: {distances(results)}", "",
               "## Contenders", ""]
@@ -265,6 +344,8 @@ def write_document(results, directory):
         lines += markdown_table(*table(case, results))
         if case.name in plots:
             lines += ["", f"![{case.title}]({case.name}.svg)"]
+        if case.name == "latency" and distributions(results):
+            lines += ["", f"![Latency by percentile]({DISTRIBUTIONS})"]
     lines += scaling(results)
     with open(os.path.join(directory, "performance.md"), "w") as file:
         file.write("\n".join(lines) + "\n")

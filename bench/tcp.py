@@ -13,6 +13,7 @@ import subprocess
 import time
 
 import contenders
+from measure import judge
 
 ADDRESSES = ("10.213.7.1", "10.213.7.2")
 
@@ -145,4 +146,5 @@ def measure(context, contender, directory, point, seconds):
         result["error"] = str(failure)
     result.update(distance_before=distance, distance_after=context.distance(),
                   generator_waited=0.0, switch_waited=0.0, sent=0, lost=0)
+    result["dropped"] = judge(result)
     return result
