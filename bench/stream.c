@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #define ETHERNET_HEADER 14u
+#define ETHERTYPE_IPV4	0x0800
 #define IPV4_HEADER	20u
 #define UDP_HEADER	8u
 #define TCP_HEADER	20u
@@ -139,7 +140,7 @@ uint32_t stream_lay_out(const struct stream *stream, uint8_t *slot, uint32_t ind
 	memset(slot, 0, STREAM_VNET_HEADER);
 	memcpy(frame, mac_prefix, sizeof(mac_prefix));
 	memcpy(frame + 6, mac_prefix, sizeof(mac_prefix));
-	stream_write_be16(frame + 12, 0x0800);
+	stream_write_be16(frame + 12, ETHERTYPE_IPV4);
 	lay_out_ipv4(stream, frame + ETHERNET_HEADER, ip_length);
 	if (options->offload)
 		lay_out_tcp(slot, ip_length - IPV4_HEADER);
@@ -244,6 +245,7 @@ static bool same_headers(const struct stream *stream, const uint8_t *frame, uint
 	memcpy(wanted, frame, sizeof(wanted));
 	memcpy(wanted, mac_prefix, sizeof(mac_prefix));
 	memcpy(wanted + 6, mac_prefix, sizeof(mac_prefix));
+	stream_write_be16(wanted + 12, ETHERTYPE_IPV4);
 	stream_write_flow(stream, wanted, flow, mac, mac);
 	return memcmp(wanted, frame, sizeof(wanted)) == 0 &&
 	       stream_fold(add_words(frame + ETHERNET_HEADER, IPV4_HEADER)) == 0xffff;

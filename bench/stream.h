@@ -26,10 +26,11 @@
 #define STREAM_SENDER_MASK (STREAM_SENDERS_MAX - 1)
 #define STREAM_SEQUENCE	   ((1ull << 48) - 1)
 
+/* Far from one another, so that no single bit makes one of another. */
 enum stream_kind {
 	STREAM_DATA = 0x5700,
-	STREAM_PROBE = 0x5710,	  /* sent until the peer has seen one */
-	STREAM_ANNOUNCE = 0x5720, /* shows a MAC address to the switch */
+	STREAM_PROBE = 0xa9c0,	  /* sent until the peer has seen one */
+	STREAM_ANNOUNCE = 0x3a60, /* shows a MAC address to the switch */
 };
 
 /* 22 bytes: with the headers before it, 64. In a UDP frame what changes each time begins at a cache
