@@ -154,6 +154,16 @@ static void log_addresses(const struct gateway *gateway)
 				     ip_prefix_to_text(&outside->addresses[i], one));
 	log_info("network %s: outside %s%s", gateway->network, used > 0 ? text : "no address",
 		 outside->link ? "" : ", link down");
+	for (unsigned i = 0; i < outside->address_count * gateway->config->address_count; i++) {
+		const struct ip_prefix *outer = &outside->addresses[i % outside->address_count];
+		const struct ip_prefix *inner =
+		    &gateway->config->addresses[i / outside->address_count];
+
+		if (ip_prefix_overlaps(outer, inner))
+			log_warning("network %s: %s, given outside, overlaps with the network's "
+				    "own prefix; hosts there cannot be reached",
+				    gateway->network, ip_prefix_to_text(outer, one));
+	}
 }
 
 /* Configured, else the interface's own, else Ethernet's. Workers hold no packet beyond 65,535. */

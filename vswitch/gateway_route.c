@@ -49,6 +49,23 @@ static void table_add_host(struct table *table, const struct ip *ip, enum fib_ac
 	table_add(table, &host, action, leg, NULL);
 }
 
+/* Whether a prefix of `leg` would take addresses away from the prefix of another, which stands in
+ * the table already: DHCP and router advertisements outside may say what no configuration could,
+ * and what is inside stays inside (RFC 4787, REQ-7). */
+static bool hides_another(const struct table *table, const struct ip_prefix *prefix,
+			  const struct port *leg)
+{
+	for (uint32_t i = 0; i < table->count; i++) {
+		const struct fib_route *route = &table->routes[i];
+
+		if (route->next.action == FIB_CONNECTED && route->next.leg != leg->index &&
+		    route->prefix.length <= prefix->length &&
+		    ip_prefix_overlaps(&route->prefix, prefix))
+			return true;
+	}
+	return false;
+}
+
 /* A leg's own addresses, the broadcasts of their prefixes (RFC 1812, 5.3.5.2), and the prefixes. */
 static void table_add_leg(struct table *table, const struct gateway_leg *leg)
 {
@@ -56,6 +73,8 @@ static void table_add_leg(struct table *table, const struct gateway_leg *leg)
 		const struct ip_prefix *address = &leg->route.addresses[i];
 
 		table_add_host(table, &address->ip, FIB_LOCAL, leg->port);
+		if (hides_another(table, address, leg->port))
+			continue;
 		/* A /31 has no broadcast (RFC 3021). */
 		if (ip_is_v4(&address->ip) && address->length < 127) {
 			struct ip_prefix network = ip_prefix_network(address);
@@ -129,6 +148,8 @@ static void table_add_outside(struct table *table, const struct gateway *gateway
 		for (uint32_t i = 0; state != NULL && i < state->route_count; i++) {
 			bool on_link = ip_is_unspecified(&state->routes[i].via);
 
+			if (hides_another(table, &state->routes[i].to, leg->port))
+				continue;
 			table_add(table, &state->routes[i].to, on_link ? FIB_CONNECTED : FIB_VIA,
 				  leg->port, &state->routes[i].via);
 		}

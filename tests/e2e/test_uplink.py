@@ -110,6 +110,22 @@ def test_addresses_given(lab):
     assert a.talk(TCP, INTERNET[4])[0] == second.split("/")[0]
 
 
+@pytest.mark.parametrize("length", [24, 25])
+def test_prefix_of_the_inside(lab, length):
+    """RFC 4787, REQ-7: what is given outside takes nothing from the inside, and is of use all the same."""
+    world = World(lab, "nat", "interface", addresses=False, network={
+        "dhcp": {"range": "10.8.0.10-10.8.0.19"}, "uplink": {"interface": "eth1"}})
+    give(world.router, "wire0", f"10.8.0.1/{length}", "fd00:8::1/64")
+    serve_dhcp(lab, world.router, "wire0", "10.8.0.100,10.8.0.120", "fd00:8::")
+    wait_until(lambda: len(outside(world)["addresses"]) == 2, what="addresses")
+    assert f"/{length}, given outside, overlaps" in world.switch.child.output
+    a, b = world.up("a", "b")
+    for family in (4, 6):
+        assert a.talk(TCP, INTERNET[family])[0] in [text.split("/")[0] for text in outside(world)["addresses"]]
+        assert a.ping(b.address(family)) and a.ping(GATEWAY[family])
+    assert not [row for row in world.switch.show("routes") if row["type"] == "connected" and row["leg"] == "outside"]
+
+
 def test_renewal(lab):
     """A lease of seconds (10 are the least that weft takes) is renewed without a word to the guests; when the server
     has gone, so has the address."""
