@@ -343,8 +343,6 @@ void gateway_stage(struct worker_context *context, const struct port_view *from,
 	memcpy(frames, stage.batch->frames, count * sizeof(frames[0]));
 	/* It stays among the touched ones, so what is added now is flushed with the others. */
 	stage.batch->count = 0;
-	for (uint32_t i = 0; i < count; i++) {
-		frames[i]->arrival = from->port->index;
+	for (uint32_t i = 0; i < count; i++)
 		stage_frame(&stage, frames[i]);
-	}
 }

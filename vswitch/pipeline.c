@@ -56,6 +56,7 @@ static void burst_distribute(struct worker_context *context, const struct port_v
 	for (uint32_t i = 0; i < burst->count; i++) {
 		struct frame *frame = &burst->frames[i];
 
+		frame->arrival = from->port->index;
 		switch (verdicts[i].action) {
 		case BRIDGE_UNICAST:
 			pipeline_add(context, verdicts[i].port, frame);
@@ -114,6 +115,7 @@ static void asked_distribute(struct worker_context *context, const struct port_v
 			counter_drop(counters_of(context, from), reason, 1);
 			continue;
 		}
+		frame->arrival = from->port->index;
 		frame->punt = GATEWAY_PUNT_UNBOUND;
 		pipeline_add(context, gateway, frame);
 	}

@@ -173,7 +173,7 @@ static bool put_completed(struct frame_ring *ring, const struct frame *frame)
 		memcpy(copy.head + copy.csum_start + copy.csum_offset, &sum, sizeof(sum));
 	}
 	checksum_complete(&copy);
-	return frame_ring_put(ring, &copy, NULL, 0);
+	return frame_ring_put(ring, &copy, &copy.arrival, sizeof(copy.arrival));
 }
 
 static uint32_t user_send(struct port_queue *queue, struct frame *const *frames, uint32_t count,
@@ -186,7 +186,8 @@ static uint32_t user_send(struct port_queue *queue, struct frame *const *frames,
 	for (uint32_t i = 0; i < count; i++) {
 		bool put = frames[i]->flags & FRAME_NEEDS_CSUM
 			       ? put_completed(user->from_guest, frames[i])
-			       : frame_ring_put(user->from_guest, frames[i], NULL, 0);
+			       : frame_ring_put(user->from_guest, frames[i], &frames[i]->arrival,
+						sizeof(frames[i]->arrival));
 
 		if (!put) {
 			counter_drop(counters, DROP_NO_BUFFERS, 1);

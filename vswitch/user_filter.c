@@ -15,10 +15,13 @@
 #define TCP_ACK		0x10u
 
 /* By the first bytes of layer 4. A fragment that has none of them opens nothing by itself. */
-static enum user_verdict verdict_of_l4(uint8_t protocol, const uint8_t *l4, uint32_t length)
+static enum user_verdict verdict_of_l4(uint8_t protocol, const uint8_t *l4, uint32_t length,
+				       struct user_end *end)
 {
-	if (protocol == IPPROTO_UDP)
+	if (protocol == IPPROTO_UDP) {
+		end->port = length >= 2 ? read_be16(l4) : 0;
 		return USER_OPENS;
+	}
 	if (protocol == IPPROTO_ICMP && length > 0 && l4[0] == ICMP_ECHO)
 		return USER_OPENS;
 	if (protocol == IPPROTO_TCP && length > TCP_FLAGS &&
@@ -27,7 +30,7 @@ static enum user_verdict verdict_of_l4(uint8_t protocol, const uint8_t *l4, uint
 	return USER_PASS;
 }
 
-static enum user_verdict filter_v4(const uint8_t *packet, uint32_t length)
+static enum user_verdict filter_v4(const uint8_t *packet, uint32_t length, struct user_end *end)
 {
 	uint32_t header = (packet[0] & 15u) * 4u;
 
@@ -36,7 +39,8 @@ static enum user_verdict filter_v4(const uint8_t *packet, uint32_t length)
 		return USER_DROP;
 	if (packet[16] == 0 || packet[16] == 127)
 		return USER_DROP;
-	return verdict_of_l4(packet[9], packet + header, length - header);
+	end->ip = ip_from_v4_bytes(packet + 12);
+	return verdict_of_l4(packet[9], packet + header, length - header, end);
 }
 
 /* One of libslirp's own two hosts, by either of its addresses. */
@@ -51,7 +55,7 @@ static bool is_stack(const struct port_user_addresses *addresses, const uint8_t 
 }
 
 static enum user_verdict filter_v6(const struct port_user_addresses *addresses,
-				   const uint8_t *packet, uint32_t length)
+				   const uint8_t *packet, uint32_t length, struct user_end *end)
 {
 	static const uint8_t zeros[8];
 	const uint8_t *destination = packet + 24;
@@ -65,21 +69,24 @@ static enum user_verdict filter_v6(const struct port_user_addresses *addresses,
 						       !is_stack(addresses, destination))
 			   ? USER_DROP
 			   : USER_PASS;
-	return verdict_of_l4(packet[6], packet + PARSE_IPV6_LENGTH, length - PARSE_IPV6_LENGTH);
+	end->ip = ip_from_v6_bytes(packet + 8);
+	return verdict_of_l4(packet[6], packet + PARSE_IPV6_LENGTH, length - PARSE_IPV6_LENGTH,
+			     end);
 }
 
 enum user_verdict user_filter(const struct port_user_addresses *addresses, const uint8_t *frame,
-			      uint32_t length)
+			      uint32_t length, struct user_end *end)
 {
+	end->port = 0;
 	if (length <= ETHERNET_LENGTH || length > FRAME_LENGTH_MAX)
 		return USER_DROP;
 	switch (read_be16(frame + 12)) {
 	case ETHERTYPE_ARP:
 		return USER_PASS;
 	case ETHERTYPE_IPV4:
-		return filter_v4(frame + ETHERNET_LENGTH, length - ETHERNET_LENGTH);
+		return filter_v4(frame + ETHERNET_LENGTH, length - ETHERNET_LENGTH, end);
 	case ETHERTYPE_IPV6:
-		return filter_v6(addresses, frame + ETHERNET_LENGTH, length - ETHERNET_LENGTH);
+		return filter_v6(addresses, frame + ETHERNET_LENGTH, length - ETHERNET_LENGTH, end);
 	default:
 		return USER_DROP;
 	}

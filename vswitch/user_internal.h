@@ -2,6 +2,7 @@
 #ifndef WEFT_VSWITCH_USER_INTERNAL_H
 #define WEFT_VSWITCH_USER_INTERNAL_H
 
+#include "vswitch/user_flows.h"
 #include "vswitch/user_stack.h"
 
 #include <pthread.h>
@@ -27,11 +28,8 @@ struct user_stack {
 	struct pollfd *polls;
 	uint32_t poll_count, poll_room;
 	int64_t busy_until; /* ms */
-	/* Under the lock. Which descriptors libslirp has told us of: it says more often that one
-	 * is gone than that it is there. */
-	uint64_t *open;
-	uint32_t open_words;
-	uint32_t socket_limit;
+	/* Under the lock. */
+	struct user_flows *flows;
 	uint64_t rounds; /* waits that have ended */
 	pthread_cond_t round_ended;
 	/* The one timer there is, for advertisements. */

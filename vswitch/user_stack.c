@@ -93,37 +93,27 @@ static void on_timer_change(void *timer, int64_t due, void *context)
 	((struct user_stack *)context)->timer_due = due;
 }
 
+static void publish_count(struct user_stack *stack)
+{
+	atomic_store_explicit(&stack->sockets, user_flows_count(stack->flows),
+			      memory_order_relaxed);
+}
+
 static void on_socket_opened(int fd, void *context)
 {
 	struct user_stack *stack = context;
-	uint32_t word = (uint32_t)fd / 64;
 
-	if (fd < 0)
-		return;
-	if (word >= stack->open_words) {
-		uint64_t *more = realloc(stack->open, (word + 1) * 2 * sizeof(*more));
-
-		if (!more)
-			return;
-		memset(more + stack->open_words, 0,
-		       ((word + 1) * 2 - stack->open_words) * sizeof(*more));
-		stack->open = more;
-		stack->open_words = (word + 1) * 2;
-	}
-	if (!(stack->open[word] & UINT64_C(1) << fd % 64))
-		atomic_fetch_add_explicit(&stack->sockets, 1, memory_order_relaxed);
-	stack->open[word] |= UINT64_C(1) << fd % 64;
+	user_flows_opened(stack->flows, fd);
+	publish_count(stack);
 }
 
+/* It says more often that one is gone than that it is there. */
 static void on_socket_closed(int fd, void *context)
 {
 	struct user_stack *stack = context;
 
-	if (fd < 0 || (uint32_t)fd / 64 >= stack->open_words ||
-	    !(stack->open[fd / 64] & UINT64_C(1) << fd % 64))
-		return;
-	stack->open[fd / 64] &= ~(UINT64_C(1) << fd % 64);
-	atomic_fetch_sub_explicit(&stack->sockets, 1, memory_order_relaxed);
+	user_flows_closed(stack->flows, fd);
+	publish_count(stack);
 }
 
 /* The thread looks at everything again before it sleeps. */
@@ -151,11 +141,6 @@ static bool is_listening(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &length) == 0 && listening;
 }
 
-static bool is_full(const struct user_stack *stack)
-{
-	return atomic_load_explicit(&stack->sockets, memory_order_relaxed) >= stack->socket_limit;
-}
-
 /* -1: the socket is not waited for in this round. As long as there are too many, connections from
  * the host wait in their backlog. */
 static int add_poll(int fd, int events, void *context)
@@ -163,7 +148,7 @@ static int add_poll(int fd, int events, void *context)
 	struct user_stack *stack = context;
 	struct pollfd *entry;
 
-	if (is_full(stack) && is_listening(fd))
+	if (!user_flows_has_room(stack->flows, USER_FLOWS_HOST) && is_listening(fd))
 		return -1;
 	if (stack->poll_count == stack->poll_room) {
 		struct pollfd *more =
@@ -195,6 +180,25 @@ static int get_events(int index, void *context)
 	return events;
 }
 
+static void take_frame(struct user_stack *stack, const struct frame_ring_entry *entry)
+{
+	uint16_t guest;
+	struct user_end end;
+	enum user_verdict verdict =
+	    user_filter(&stack->addresses, entry->bytes, entry->length, &end);
+
+	memcpy(&guest, entry->note, sizeof(guest));
+	if (verdict == USER_DROP) {
+		count(&stack->filtered);
+	} else if (verdict == USER_OPENS && !user_flows_has_room(stack->flows, guest) &&
+		   !user_flows_knows(stack->flows, &end)) {
+		count(&stack->refused);
+	} else {
+		user_flows_set_opener(stack->flows, guest, &end);
+		slirp_input(stack->slirp, entry->bytes, (int)entry->length);
+	}
+}
+
 /* Gives the frames that wait to libslirp; whether there were any. */
 static bool take_frames(struct user_stack *stack)
 {
@@ -202,17 +206,10 @@ static bool take_frames(struct user_stack *stack)
 	uint32_t taken = 0;
 
 	for (; entry && taken < TAKE_MAX; entry = frame_ring_next(stack->from_guest, entry)) {
-		enum user_verdict verdict =
-		    user_filter(&stack->addresses, entry->bytes, entry->length);
-
+		take_frame(stack, entry);
 		taken++;
-		if (verdict == USER_DROP)
-			count(&stack->filtered);
-		else if (verdict == USER_OPENS && is_full(stack))
-			count(&stack->refused);
-		else
-			slirp_input(stack->slirp, entry->bytes, (int)entry->length);
 	}
+	user_flows_set_opener(stack->flows, USER_FLOWS_HOST, NULL);
 	frame_ring_pop(stack->from_guest, taken);
 	return taken > 0;
 }
@@ -394,7 +391,7 @@ int user_stack_start(const struct port_user_addresses *addresses, bool host_loop
 	stack->from_guest = from_guest;
 	stack->to_guest = to_guest;
 	stack->timer_due = INT64_MAX;
-	stack->socket_limit = limit_sockets();
+	stack->flows = user_flows_create(limit_sockets());
 	stack->poll_room = 64;
 	stack->polls = calloc(stack->poll_room, sizeof(*stack->polls));
 	stack->control_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -402,7 +399,7 @@ int user_stack_start(const struct port_user_addresses *addresses, bool host_loop
 		rc = error_set(error, errno, "no eventfd: %s", strerror(errno));
 		goto fail;
 	}
-	if (stack->polls)
+	if (stack->polls && stack->flows)
 		stack->slirp = open_slirp(stack, host_loopback);
 	if (!stack->slirp) {
 		rc = error_set(error, ENOMEM, "libslirp cannot be started: out of memory");
@@ -437,7 +434,7 @@ void user_stack_stop(struct user_stack *stack)
 	pthread_cond_destroy(&stack->round_ended);
 	free(stack->forwards);
 	free(stack->polls);
-	free(stack->open);
+	user_flows_destroy(stack->flows);
 	free(stack);
 }
 

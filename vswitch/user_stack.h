@@ -27,14 +27,15 @@ struct user_forward {
 
 struct user_status {
 	uint32_t sockets;  /* of connections and flows, open now */
-	uint64_t refused;  /* connections and flows, as there were too many sockets */
+	uint64_t refused;  /* connections and flows of a guest that has its share */
 	uint64_t filtered; /* frames of the guest that were not given to libslirp */
 	uint64_t lost;	   /* frames to the guest for which the ring had no room */
 	uint64_t mistakes; /* of the guest, as libslirp counts them */
 };
 
-/* Starts the thread. It takes from `from_guest` and puts into `to_guest`; both are the caller's and
- * stay until user_stack_stop(). 0, or -errno with the error set. */
+/* Starts the thread. It takes from `from_guest`, with the number of the port a frame came from as
+ * its note (uint16_t), and puts into `to_guest`; both are the caller's and stay until
+ * user_stack_stop(). 0, or -errno with the error set. */
 int user_stack_start(const struct port_user_addresses *addresses, bool host_loopback,
 		     struct frame_ring *from_guest, struct frame_ring *to_guest,
 		     struct user_stack **out, struct error *error);

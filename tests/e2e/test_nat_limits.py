@@ -105,6 +105,23 @@ def test_flood_of_sessions(place, kind):
     assert place.sessions(guest="a") == [] and len(place.sessions(guest="b")) >= CONNECTIONS
 
 
+def test_sockets_are_left_for_others(place):
+    """Host sockets are fewer than sessions: of those, too, a guest gets no more than it leaves."""
+    place.start(config(uplink={"user": True}))
+    flooder = plug(place)
+    with echo(place.open("far", version=4, address=FAR[4])) as server, \
+            concurrent.futures.ThreadPoolExecutor(1) as pool:
+        neighbour = Neighbour(place, server.socket.getsockname()[:2])
+        flood = pool.submit(flooder.send, datagrams(flooder))
+        while not flood.done():
+            neighbour.connect()
+        assert flood.result() == FLOOD
+        for _ in range(CONNECTIONS):
+            neighbour.connect()
+    uplink = place.api.show("ports", name="net.uplink")[0]
+    assert uplink["sockets_refused"] > FLOOD / 4 and uplink["sockets"] <= 4096
+
+
 def test_ports_are_left_for_others(place):
     """A guest that uses a port for each session gets no more of them than it leaves."""
     place.start(config())

@@ -29,7 +29,8 @@ static const uint8_t *const no_mac = (const uint8_t *)"\0\0\0\0\0\0";
 static uint8_t frame_bytes[FRAME_LENGTH_MAX];
 static struct port_user_addresses addresses;
 static struct mac gateway_mac;
-static uint32_t frame_next; /* of the burst */
+static uint32_t frame_next;   /* of the burst */
+static uint16_t guest_number; /* who sends */
 
 static int set_up(void **state)
 {
@@ -39,6 +40,7 @@ static int set_up(void **state)
 	f->port.config.options.user.host_loopback = true;
 	port_user_addresses(&f->port.config, &addresses);
 	frame_next = 0;
+	guest_number = 0;
 	return rc;
 }
 
@@ -54,7 +56,9 @@ static void guest_send(struct fixture *f, const uint8_t *bytes, size_t length)
 {
 	static uint8_t head[FRAME_SLOT];
 	struct frame_segment segment;
-	struct frame frame = { .head = head + FRAME_HEADROOM, .length = (uint32_t)length };
+	struct frame frame = { .head = head + FRAME_HEADROOM,
+			       .length = (uint32_t)length,
+			       .arrival = guest_number };
 
 	frame.head_length = (uint16_t)(length < FRAME_HEAD_MAX ? length : FRAME_HEAD_MAX);
 	memcpy(frame.head, bytes, frame.head_length);
@@ -516,17 +520,19 @@ static void test_forwards_refused(void **state)
 	fixture_close(f);
 }
 
-/* A guest that opens flow after flow has a bound, and what is open stays. */
+/* A guest that opens flow after flow has a bound, what is open stays, and others open theirs. */
 static void test_flood(void **state)
 {
 	struct fixture *f = *state;
 	struct rlimit before, low;
 	struct packet packet;
 	uint32_t sequence, acknowledged;
-	uint16_t port;
+	uint16_t port, datagram_port;
 	int listener = host_socket(SOCK_STREAM, &port), fd;
+	int datagrams = host_socket(SOCK_DGRAM, &datagram_port);
+	char byte;
 
-	f->files++;
+	f->files += 2;
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
 	low = before;
 	low.rlim_cur = 80;
@@ -534,20 +540,30 @@ static void test_flood(void **state)
 	open_port(f);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
 	fd = connect_out(f, listener, port, &sequence, &acknowledged);
+	send_udp(f, &addresses.gateway, 9999, datagram_port, "1");
 	for (uint16_t i = 0; i < 500; i++)
 		send_udp(f, &addresses.gateway, (uint16_t)(10000 + i), 9, "x");
 	for (uint16_t i = 0; i < 500; i++)
 		send_tcp(f, &addresses.gateway, (uint16_t)(10000 + i), port, 0x02, 1, 0);
+	send_udp(f, &addresses.gateway, 9999, datagram_port, "2");
+	guest_number = 1;
+	send_udp(f, &addresses.gateway, 9998, datagram_port, "3");
+	guest_number = 0;
+	for (char wanted = '1'; wanted <= '3'; wanted++) {
+		assert_int_equal(recv(datagrams, &byte, 1, 0), 1);
+		assert_int_equal(byte, wanted);
+	}
 	send_tcp(f, &addresses.gateway, 4321, port, 0x11, sequence, acknowledged);
 	/* The end of the first connection is heard of, after all the others were looked at. */
 	assert_int_equal(recv(fd, &port, 1, 0), 0);
-	assert_true(shown(f, "sockets") <= 20);
+	assert_true(shown(f, "sockets") <= 11);
 	assert_true(shown(f, "sockets_refused") >= 900);
 	do
 		expect(f, IPPROTO_TCP, &packet);
 	while (packet.destination_port != 4321);
 	fixture_close(f);
 	close(fd);
+	close(datagrams);
 	close(listener);
 }
 
