@@ -1,5 +1,6 @@
 /* Receive queues on workers by load: what each worker is busy with is looked at once a second, and
- * where one has much more to do than another, a queue moves. Control thread. */
+ * where one has much more to do than another, a queue moves. So does one that is read across NUMA
+ * nodes, when a worker at home has room for it. Control thread. */
 #ifndef WEFT_VSWITCH_BALANCE_H
 #define WEFT_VSWITCH_BALANCE_H
 
@@ -11,12 +12,21 @@
 struct balance_load {
 	uint16_t worker;
 	uint64_t cycles; /* it took since the last look */
+	int node;	 /* where its memory is, or NUMA_NONE */
+};
+
+/* What a choice is made from. */
+struct balance {
+	const struct balance_load *loads;
+	uint32_t count;
+	const int *nodes; /* of the workers, each a NUMA node or NUMA_NONE */
+	uint32_t workers; /* up to CONFIG_WORKERS_MAX */
+	uint64_t total;	  /* cycles that have passed since the last look */
 };
 
 /* The queue (index into loads) whose move helps most, and where to, in *to; -1: all may stay.
- * `total` is how many cycles have passed since the last look. Pure. */
-int balance_choose(const struct balance_load *loads, uint32_t count, uint32_t workers,
-		   uint64_t total, uint16_t *to);
+ * Pure. */
+int balance_choose(const struct balance *balance, uint16_t *to);
 
 /* Once a second: moves one queue at most. */
 void vswitch_balance(struct vswitch *vswitch);

@@ -1,10 +1,11 @@
 /* What all port types share (port.h): the queue arrays, starting and stopping queues, link state,
- * totals. Control thread. A queue's receive side belongs to one worker from its making to its end.
+ * totals. Control thread. A queue's receive side belongs to one worker, until balance.c moves it.
  */
 #include "vswitch/port.h"
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/numa.h"
 #include "vswitch/gateway.h"
 #include "vswitch/switch.h"
 #include "vswitch/worker.h"
@@ -25,6 +26,7 @@ static struct port_queue *queues_create(struct port *port, uint16_t count)
 		queues[i].port = port;
 		queues[i].index = i;
 		queues[i].fd = -1;
+		queues[i].node = NUMA_NONE;
 		atomic_init(&queues[i].wake_fd, -1);
 	}
 	return queues;

@@ -51,6 +51,7 @@ struct port_queue {
 	uint64_t active_until;	 /* goes quiet at this time (TSC) if nothing comes */
 	_Atomic uint64_t cycles; /* TSC it took, estimated; control reads */
 	uint64_t cycles_seen;	 /* control's: of these, at its last look */
+	int node; /* receive side, control's: NUMA node of what it reads; or NUMA_NONE */
 	/* Send side: taken around send() when there are several workers. */
 	_Atomic uint32_t lock;
 };

@@ -4,6 +4,7 @@
 #include "vswitch/port.h"
 
 #include "base/log.h"
+#include "base/numa.h"
 #include "vhost-user/device.h"
 #include "vhost-user/socket.h"
 #include "vswitch/options.h"
@@ -41,6 +42,7 @@ static void on_queue_started(void *owner, struct virtqueue *vq)
 	struct port_queue *queue = queue_of(owner, vq);
 
 	queue->handle = vq;
+	queue->node = numa_node_of_memory(vq->descriptors);
 	port_queue_start(queue, (vq->index & 1) ? vq->kick_fd : -1);
 }
 

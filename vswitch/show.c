@@ -3,6 +3,7 @@
 #include "vswitch/show.h"
 
 #include "base/clock.h"
+#include "base/numa.h"
 #include "bridge/mac_table.h"
 #include "vswitch/switch.h"
 #include "vswitch/worker.h"
@@ -292,9 +293,10 @@ static json_t *show_worker(const struct vswitch *vswitch, const struct worker *w
 	double age = now > worker->started ? (double)(now - worker->started) : 1;
 	double busy = (double)busy_cycles / age;
 	json_t *object = json_pack(
-	    "{s:I, s:o, s:s, s:i, s:I, s:I, s:o, s:I, s:f, s:I, s:I, s:I, s:I, s:I}", "id",
+	    "{s:I, s:o, s:o, s:s, s:i, s:I, s:I, s:o, s:I, s:f, s:I, s:I, s:I, s:I, s:I}", "id",
 	    (json_int_t)worker->id, "cpu",
-	    worker->cpu >= 0 ? json_integer(worker->cpu) : json_null(), "poll",
+	    worker->cpu >= 0 ? json_integer(worker->cpu) : json_null(), "node",
+	    worker->node != NUMA_NONE ? json_integer(worker->node) : json_null(), "poll",
 	    config_poll_name(worker->poll), "queues", (int)count_queues(vswitch, worker->id),
 	    "bursts", bursts, "frames", frames, "frames_per_burst", show_quotient(frames, bursts),
 	    "polls", read_counter(&counters->polls), "busy", busy > 1 ? 1.0 : busy, "busy_cycles",

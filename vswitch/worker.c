@@ -11,6 +11,7 @@
 #include "vswitch/worker.h"
 
 #include "base/clock.h"
+#include "base/numa.h"
 #include "base/vnet_header.h"
 #include "vswitch/pipeline.h"
 #include "vswitch/switch.h"
@@ -347,31 +348,44 @@ static int worker_open_fds(struct worker *worker)
 											: 0;
 }
 
-int worker_create(struct vswitch *vswitch, uint32_t id, int cpu, enum config_poll poll,
-		  struct worker **out, struct error *error)
+/* The worker and its memory, without its thread. */
+static int worker_allocate(struct vswitch *vswitch, uint32_t id, struct worker **out,
+			   struct error *error)
 {
 	struct worker *worker = calloc(1, sizeof(*worker));
-	int result;
 
+	*out = worker;
 	if (worker == NULL)
 		return error_set(error, ENOMEM, "worker %u: out of memory", id);
 	worker->id = id;
-	worker->cpu = cpu;
-	worker->poll = poll;
 	worker->vswitch = vswitch;
 	worker->epoll_fd = worker->wake_fd = -1;
 	worker->started = clock_cycles();
 	worker->context = calloc(1, sizeof(*worker->context));
-	if (worker->context != NULL) {
-		worker->context->worker = worker;
-		worker->context->in = burst_create();
-		worker->context->edge = burst_create();
-	}
-	if (worker->context == NULL || worker->context->in == NULL ||
-	    worker->context->edge == NULL) {
-		result = error_set(error, ENOMEM, "worker %u: out of memory", id);
+	if (worker->context == NULL)
+		return error_set(error, ENOMEM, "worker %u: out of memory", id);
+	worker->context->worker = worker;
+	worker->context->in = burst_create();
+	worker->context->edge = burst_create();
+	if (worker->context->in == NULL || worker->context->edge == NULL)
+		return error_set(error, ENOMEM, "worker %u: out of memory", id);
+	return 0;
+}
+
+int worker_create(struct vswitch *vswitch, uint32_t id, int cpu, enum config_poll poll,
+		  struct worker **out, struct error *error)
+{
+	int result, node = numa_node_of_cpu(cpu);
+	struct worker *worker;
+
+	numa_prefer(node);
+	result = worker_allocate(vswitch, id, &worker, error);
+	numa_prefer(NUMA_NONE);
+	if (result != 0)
 		goto fail;
-	}
+	worker->cpu = cpu;
+	worker->node = node;
+	worker->poll = poll;
 	result = worker_open_fds(worker);
 	if (result != 0) {
 		error_set(error, -result, "worker %u: %s", id, strerror(-result));
@@ -419,16 +433,20 @@ void worker_destroy(struct worker *worker)
 
 int worker_reserve(struct worker *worker, const struct snapshot *snapshot)
 {
-	for (uint16_t i = 0; i < snapshot->port_limit; i++) {
+	int result = 0;
+
+	numa_prefer(worker->node);
+	for (uint16_t i = 0; result == 0 && i < snapshot->port_limit; i++) {
 		struct transmit_batch **batch = &worker->context->batches[i];
 
 		if (snapshot->ports[i].port == NULL || *batch != NULL)
 			continue;
 		*batch = calloc(1, sizeof(**batch));
 		if (*batch == NULL)
-			return -ENOMEM;
+			result = -ENOMEM;
 	}
-	return 0;
+	numa_prefer(NUMA_NONE);
+	return result;
 }
 
 void worker_inject(struct worker *worker, struct worker_injection *injection)

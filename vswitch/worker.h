@@ -75,7 +75,8 @@ struct worker_injection {
 
 struct worker {
 	uint32_t id;
-	int cpu; /* -1: not pinned */
+	int cpu;  /* -1: not pinned */
+	int node; /* NUMA node of that CPU, where the worker's memory is; or NUMA_NONE */
 	enum config_poll poll;
 	pthread_t thread;
 	struct vswitch *vswitch;

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "base/numa.h"
 #include "tests/lib/switch_traffic.h"
 #include "vswitch/balance.h"
 #include "vswitch/worker.h"
@@ -332,31 +333,77 @@ static void test_stopped_queue_moves(void **state)
 /* The choice: `total` is 1,000 cycles. */
 static void test_balance_choose(void **state)
 {
+	enum { NO = NUMA_NONE };
 	static const struct {
 		struct balance_load loads[4];
+		int nodes[4];
 		uint32_t workers;
 		int chosen;
 		uint16_t to;
 	} rows[] = {
+#define ONE_NODE { NO, NO, NO, NO }
 		/* Nobody is busy. */
-		{ { { 0, 200 }, { 0, 200 }, { 1, 0 }, { 1, 0 } }, 2, -1, 0 },
+		{ { { 0, 200, NO }, { 0, 200, NO }, { 1, 0, NO }, { 1, 0, NO } }, ONE_NODE, 2, -1 },
 		/* One is, with two queues: the one goes that leaves less to do on both. */
-		{ { { 0, 300 }, { 0, 500 }, { 1, 0 }, { 1, 100 } }, 2, 0, 1 },
+		{ { { 0, 300, NO }, { 0, 500, NO }, { 1, 0, NO }, { 1, 100, NO } },
+		  ONE_NODE,
+		  2,
+		  0,
+		  1 },
 		/* To the one with least to do. */
-		{ { { 0, 400 }, { 0, 400 }, { 1, 300 }, { 2, 100 } }, 3, 0, 2 },
+		{ { { 0, 400, NO }, { 0, 400, NO }, { 1, 300, NO }, { 2, 100, NO } },
+		  ONE_NODE,
+		  3,
+		  0,
+		  2 },
 		/* A single busy queue would only carry its load along. */
-		{ { { 0, 900 }, { 1, 0 }, { 1, 0 }, { 1, 0 } }, 2, -1, 0 },
+		{ { { 0, 900, NO }, { 1, 0, NO }, { 1, 0, NO }, { 1, 0, NO } }, ONE_NODE, 2, -1 },
 		/* Too little to gain: 700 and 600 instead of 750 and 550. */
-		{ { { 0, 700 }, { 0, 50 }, { 1, 550 }, { 1, 0 } }, 2, -1, 0 },
+		{ { { 0, 700, NO }, { 0, 50, NO }, { 1, 550, NO }, { 1, 0, NO } },
+		  ONE_NODE,
+		  2,
+		  -1 },
 		/* All there is to do on one worker, and another that has nothing at all. */
-		{ { { 3, 300 }, { 3, 250 }, { 3, 250 }, { 3, 200 } }, 4, 0, 0 },
+		{ { { 3, 300, NO }, { 3, 250, NO }, { 3, 250, NO }, { 3, 200, NO } },
+		  ONE_NODE,
+		  4,
+		  0,
+		  0 },
+#undef ONE_NODE
+		/* Read from another node, and idle: stays. Busy: goes home, the busier one first.
+		 */
+		{ { { 0, 9, 1 }, { 1, 9, 0 }, { 0, 0, NO }, { 0, 0, NO } }, { 0, 1 }, 2, -1 },
+		{ { { 0, 90, 1 }, { 1, 95, 0 }, { 0, 0, NO }, { 0, 0, NO } }, { 0, 1 }, 2, 1, 0 },
+		/* To the worker there that has least to do. */
+		{ { { 0, 90, 1 }, { 1, 60, 1 }, { 2, 50, 1 }, { 0, 0, NO } },
+		  { 0, 1, 1 },
+		  3,
+		  0,
+		  2 },
+		/* No room at home, or nobody there. */
+		{ { { 0, 300, 1 }, { 1, 250, 1 }, { 0, 0, NO }, { 0, 0, NO } }, { 0, 1 }, 2, -1 },
+		{ { { 0, 300, 2 }, { 1, 250, 1 }, { 0, 0, NO }, { 0, 0, NO } }, { 0, 1 }, 2, -1 },
+		/* By load to the same node, though another has less to do; elsewhere if it must be.
+		 */
+		{ { { 0, 400, 0 }, { 0, 400, 0 }, { 1, 100, 0 }, { 2, 0, 1 } },
+		  { 0, 0, 1 },
+		  3,
+		  0,
+		  1 },
+		{ { { 0, 400, 0 }, { 0, 400, 0 }, { 1, 700, 0 }, { 2, 0, 1 } },
+		  { 0, 0, 1 },
+		  3,
+		  0,
+		  2 },
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct balance balance = {
+			rows[i].loads, 4, rows[i].nodes, rows[i].workers, 1000,
+		};
 		uint16_t to = 0;
 
-		assert_int_equal(balance_choose(rows[i].loads, 4, rows[i].workers, 1000, &to),
-				 rows[i].chosen);
+		assert_int_equal(balance_choose(&balance, &to), rows[i].chosen);
 		if (rows[i].chosen >= 0)
 			assert_int_equal(to, rows[i].to);
 	}
