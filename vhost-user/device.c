@@ -69,7 +69,7 @@ int vhost_device_create(struct event_base *loop, const struct vhost_device_confi
 		vq->ops = &virtqueue_split_ops;
 		vq->kick_fd = -1;
 		vq->error_fd = -1;
-		atomic_store(&vq->call_fd, -1);
+		atomic_init(&vq->call_fd, -1);
 	}
 	rc = vhost_socket_create(loop, device->name, config, device_on_connected, device,
 				 &device->socket, error);

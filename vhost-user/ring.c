@@ -108,7 +108,8 @@ void rings_close_fds(struct vhost_device *device)
 
 		foreign_fd_close(vq->kick_fd);
 		vq->kick_fd = -1;
-		foreign_fd_close(atomic_exchange(&vq->call_fd, -1));
+		/* The queue is stopped: no worker loads it. */
+		foreign_fd_close(atomic_exchange_explicit(&vq->call_fd, -1, memory_order_relaxed));
 		foreign_fd_close(vq->error_fd);
 		vq->error_fd = -1;
 	}
@@ -116,8 +117,8 @@ void rings_close_fds(struct vhost_device *device)
 
 void ring_set_call_fd(struct vhost_device *device, struct ring *ring, int fd)
 {
-	/* Partner: the workers' load before each call. */
-	int old = atomic_exchange(&ring->vq.call_fd, fd);
+	/* Partner: the acquire load in virtqueue_call(). */
+	int old = atomic_exchange_explicit(&ring->vq.call_fd, fd, memory_order_acq_rel);
 
 	if (ring_is_running(ring)) {
 		if (old >= 0)
@@ -131,8 +132,9 @@ void ring_set_call_fd(struct vhost_device *device, struct ring *ring, int fd)
 
 void ring_clear_fault(struct ring *ring)
 {
-	atomic_store(&ring->vq.fault, VIRTQUEUE_OK);
-	atomic_store(&ring->vq.fault_reported, false);
+	/* The queue is stopped: workers see it after the release of `running`. */
+	atomic_store_explicit(&ring->vq.fault, VIRTQUEUE_OK, memory_order_relaxed);
+	ring->vq.fault_reported = false;
 }
 
 void rings_check_faults(struct vhost_device *device)
@@ -145,13 +147,13 @@ void rings_check_faults(struct vhost_device *device)
 
 	for (uint32_t i = 0; i < device->ring_count; i++) {
 		struct virtqueue *vq = &device->rings[i].vq;
-		/* Partner: the worker's store when it gives the ring up. */
-		uint32_t fault = atomic_load(&vq->fault);
+		/* Partner: the worker's relaxed store when it gives the ring up. */
+		uint32_t fault = atomic_load_explicit(&vq->fault, memory_order_relaxed);
 		char text[128];
 
-		if (fault == VIRTQUEUE_OK || atomic_load(&vq->fault_reported))
+		if (fault == VIRTQUEUE_OK || vq->fault_reported)
 			continue;
-		atomic_store(&vq->fault_reported, true);
+		vq->fault_reported = true;
 		rings_stop(device, i, 1);
 		snprintf(text, sizeof(text), "queue %u is broken: %s", i,
 			 fault < sizeof(texts) / sizeof(texts[0]) ? texts[fault] : "?");
@@ -188,7 +190,8 @@ static bool ring_can_run(const struct vhost_device *device, const struct ring *r
 {
 	return device->connection != NULL && device->memory != NULL &&
 	       device->session.features_set && ring->kicked && ring->size != 0 && ring->addressed &&
-	       ring_is_enabled(device, ring) && atomic_load(&ring->vq.fault) == VIRTQUEUE_OK;
+	       ring_is_enabled(device, ring) &&
+	       atomic_load_explicit(&ring->vq.fault, memory_order_relaxed) == VIRTQUEUE_OK;
 }
 
 /* Finds the ring and the memory it needs; the reason when it cannot start as it is. */

@@ -95,7 +95,7 @@ struct virtqueue {
 	struct split_ahead *ahead; /* split; chains read before they are used */
 	struct packed_cursor *cursor;	/* packed; the same */
 	struct packed_journal *journal; /* packed; of size entries; the owner's, not the queue's */
-	_Atomic bool fault_reported;	/* control's */
+	bool fault_reported;		/* control's */
 };
 
 /* Appends frames from the guest to *burst (up to burst->limit frames and its segment room); each
