@@ -18,7 +18,7 @@
 
 #define GUARD_IPS_MAX	   32u /* of one guest */
 #define GUARD_GATEWAY_MAX  9u  /* addresses of the gateway, its link-local one among them */
-#define GUARD_PREFIXES_MAX 9u /* fe80::/64 among them */
+#define GUARD_PREFIXES_MAX 9u  /* fe80::/64 among them */
 
 struct guard {
 	bool has_mac; /* false: none is bound yet; control sees the first frame and binds it */

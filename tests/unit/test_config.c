@@ -264,8 +264,9 @@ static void test_check_of_parts_without_lines(void **state)
 	strcpy(config.ports[1].options.vhost_user.path, "/b");
 	strcpy(config.ports[1].name, "a");
 	assert_int_equal(config_check(NULL, &config, &error), -EINVAL);
-	assert_string_equal(error.text,
-			    "ports.a: the name is given twice; the first is there already; allowed: each once");
+	assert_string_equal(
+	    error.text,
+	    "ports.a: the name is given twice; the first is there already; allowed: each once");
 	config_clear(&config);
 }
 
