@@ -2,7 +2,8 @@
  * port by control, published for workers (gateway_internal.h). Control thread.
  *
  * A port's guest is known by its MAC: the one that the configuration names, else the first to be
- * seen since the link came up, unless another port of the network has it. Its addresses are its
+ * seen since the link came up, unless another port of the network has it, or had it before weftd
+ * was started again. Its addresses are its
  * leases, its reservations, the IPv6 addresses that follow from its MAC, and others that it made
  * itself, link-local ones or in an advertised prefix, and was first to use (RFC 6620). */
 #include "vswitch/gateway_internal.h"
@@ -365,6 +366,20 @@ static bool may_say(struct gateway *gateway, struct port *port, const struct pac
 	return false;
 }
 
+/* Whether the MAC was another port's before weftd was started again (mac_state.h), whose guest has
+ * not said anything since: the first to name it may be somebody else. It is forgotten there when
+ * that link goes down, or with the table's age. */
+static bool is_awaited(const struct gateway *gateway, const struct port *by, struct mac mac)
+{
+	const struct vswitch *vswitch = gateway->vswitch;
+	const struct network *network = vswitch_find_network(vswitch, gateway->network);
+	uint16_t place = mac_table_lookup(network->macs, mac_to_u64(mac.bytes), VLAN_NONE);
+	const struct port *port = place < vswitch->port_limit ? vswitch->ports[place] : NULL;
+
+	return port != by && is_in(port, gateway) && port->binding != NULL &&
+	       !port->binding->has_mac;
+}
+
 bool gateway_guard_ask(struct gateway *gateway, struct port *port, const struct packet *packet)
 {
 	struct binding *binding = port->binding;
@@ -379,7 +394,7 @@ bool gateway_guard_ask(struct gateway *gateway, struct port *port, const struct 
 	if (mac_is_multicast(packet->from.bytes) || mac_is_zero(packet->from.bytes) ||
 	    memcmp(packet->from.bytes, gateway->legs[GATEWAY_INNER].route.mac.bytes, MAC_LENGTH) ==
 		0 ||
-	    find_mac(gateway, packet->from) != NULL) {
+	    find_mac(gateway, packet->from) != NULL || is_awaited(gateway, port, packet->from)) {
 		gateway->counters.claims_refused++;
 		return false;
 	}

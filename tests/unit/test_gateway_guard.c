@@ -9,6 +9,9 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
+#include "bridge/mac_table.h"
+#include "bridge/vlan.h"
 #include "route/guard.h"
 #include "route/lease.h"
 #include "route/neighbour.h"
@@ -131,6 +134,24 @@ static void test_macs_are_one_ports_own(void **state)
 	settle(&lab);
 	assert_int_equal(counters(&lab)->claims_refused, 2);
 	assert_false(guard_of(&lab, "b")->has_mac);
+	check_answered(lab.b, LAB_B4);
+	lab_close(&lab);
+}
+
+/* What was learned before weftd was started again stands in the MAC table alone. */
+static void test_mac_of_before_is_awaited(void **state)
+{
+	struct lab lab;
+	struct network *network;
+
+	guard_open(&lab, LAB);
+	network = vswitch_find_network(lab.fixture.vswitch, "lab");
+	mac_table_learn(network->macs, LAB_GUEST_A, VLAN_NONE,
+			vswitch_find_port(lab.fixture.vswitch, "a")->index, clock_seconds());
+	host_solicit(lab.b, LAB_GUEST_A);
+	settle(&lab);
+	assert_int_equal(counters(&lab)->claims_refused, 1);
+	check_answered(lab.a, LAB_A4);
 	check_answered(lab.b, LAB_B4);
 	lab_close(&lab);
 }
@@ -386,6 +407,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_first_mac_is_bound),
 		cmocka_unit_test(test_macs_are_one_ports_own),
+		cmocka_unit_test(test_mac_of_before_is_awaited),
 		cmocka_unit_test(test_mac_changes_until_settled),
 		cmocka_unit_test(test_ipv6_addresses_are_claimed),
 		cmocka_unit_test(test_first_frame_is_checked),
