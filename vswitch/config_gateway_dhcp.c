@@ -310,6 +310,21 @@ int config_check_ranges(const char *file, const struct config_node *node,
 	return 0;
 }
 
+static int check_routers(const char *file, const struct network_draft *draft, struct error *error)
+{
+	const struct ip_list *routers = &draft->gateway->dhcp.routers;
+	const struct config_node *node = config_draft_node(draft, "dhcp", "router");
+	char text[IP_TEXT_LENGTH];
+
+	for (uint8_t i = 0; i < routers->count; i++)
+		if (gateway_config_find_prefix(draft->gateway, &routers->ips[i]) == NULL)
+			return config_error(file, config_draft_value(node, i), error,
+					    "%s is in none of the network's prefixes; allowed: the "
+					    "gateway, or another router the guests reach",
+					    ip_to_text(&routers->ips[i], text));
+	return 0;
+}
+
 static int check_routes(const char *file, const struct network_draft *draft, struct error *error)
 {
 	const struct dhcp_config *dhcp = &draft->gateway->dhcp;
@@ -352,5 +367,7 @@ int config_finish_dhcp(const char *file, struct network_draft *draft, struct err
 	else
 		rc = config_check_ranges(file, config_draft_node(draft, "dhcp", "range"), gateway,
 					 dhcp->ranges, dhcp->range_count, error);
+	if (rc == 0)
+		rc = check_routers(file, draft, error);
 	return rc < 0 ? rc : check_routes(file, draft, error);
 }
