@@ -156,7 +156,9 @@ static bool write_broadcast(struct reply *reply)
 {
 	struct ip last = ip_prefix_last(reply->prefix);
 
-	return dhcp_write_ip(&reply->writer, DHCP_OPTION_BROADCAST, &last);
+	/* RFC 3021: two hosts have no address for all. */
+	return reply->prefix->length >= 127 ||
+	       dhcp_write_ip(&reply->writer, DHCP_OPTION_BROADCAST, &last);
 }
 
 /* The configured addresses, or the gateway's own. */

@@ -120,6 +120,9 @@ int show_filter_guest(const struct vswitch *vswitch, struct show_filter *filter,
 				 "the name of a port",
 				 text);
 	network = vswitch_find_network(vswitch, port->config.network);
+	/* It is in no other. */
+	if (filter->network == NULL)
+		filter->network = port->config.network;
 	behind.port = port->index;
 	if (port->config.has_mac)
 		add_mac(filter, port->config.mac);

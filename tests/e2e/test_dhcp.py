@@ -4,6 +4,7 @@ Messages that no client is willing to send are made by scapy.
 """
 
 import contextlib
+import json
 import re
 
 import pytest
@@ -248,6 +249,25 @@ def message(kind, client, *options, ciaddr="0.0.0.0", source="0.0.0.0", target="
     return bytes(Ether(src=client, dst="ff:ff:ff:ff:ff:ff") / IP(src=source, dst=target) / UDP(sport=68, dport=67)
                  / BOOTP(chaddr=bytes.fromhex(client.replace(":", "")), xid=77, ciaddr=ciaddr, flags=0x8000)
                  / DHCP(options=[("message-type", kind), *options, "end"]))
+
+
+def test_lists_of_one_guest(lab):
+    """What weft shows of a guest, known by its port, MAC or address; a network of two hosts beside it."""
+    world = World(lab, "isolated", "none", guests=("a",), more={"pair": {"mode": "isolated", "ipv4": "10.77.0.1/31"}},
+                  ports={"z": {"network": "pair", "tap": "wz"}})
+    a, z = world.guests["a"], world.guests["z"]
+    a.dhcp()
+    got = z.dhcp()
+    assert (got["ip"], got["mask"], "broadcast" in got) == ("10.77.0.0", "31", False)
+    assert z.ping("10.77.0.1") and a.ping(GATEWAY[4])
+    show = world.switch.weft
+    for guest in ("z", z.mac, "10.77.0.0"):
+        for what in ("leases", "neighbours"):
+            rows = json.loads(show("show", what, "--guest", guest, "--json"))
+            assert [(row["network"], row["ip"], row["mac"]) for row in rows] == [("pair", "10.77.0.0", z.mac)]
+    routes = json.loads(show("show", "routes", "--guest", "z", "--json"))
+    assert {row["network"] for row in routes} == {"pair"} and any(row["to"] == "10.77.0.0/31" for row in routes)
+    assert json.loads(show("show", "leases", "--guest", "z", "--network", "lab", "--json")) == []
 
 
 def test_decline(small):
