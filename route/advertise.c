@@ -127,6 +127,12 @@ void advertise_input(struct advertise *advertise, const struct packet *packet, u
 	asker->at = now + jitter_between(&advertise->jitter, 0, MAX_DELAY);
 }
 
+void advertise_greet(struct advertise *advertise, uint64_t now)
+{
+	if (!advertise->ended)
+		multicast_soon(advertise, now);
+}
+
 uint64_t advertise_deadline(const struct advertise *advertise)
 {
 	uint64_t deadline = advertise->next;

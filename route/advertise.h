@@ -54,6 +54,10 @@ void advertise_destroy(struct advertise *advertise);
  * nodes when it has none or too many ask at once, and to all nodes at most every 3 s (6.2.6). */
 void advertise_input(struct advertise *advertise, const struct packet *packet, uint64_t now);
 
+/* Somebody's link has come up, who may have been told that this is no router any more and does not
+ * ask, for his own link was never down: soon advertises to all nodes, at most every 3 s. */
+void advertise_greet(struct advertise *advertise, uint64_t now);
+
 /* When advertise_tick() is due; never UINT64_MAX before advertise_end(). */
 uint64_t advertise_deadline(const struct advertise *advertise);
 void advertise_tick(struct advertise *advertise, uint64_t now);

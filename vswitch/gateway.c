@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/store.h"
 #include "nat/nat.h"
+#include "route/advertise.h"
 #include "route/fib.h"
 #include "route/icmp.h"
 #include "route/lease.h"
@@ -283,17 +284,20 @@ void gateways_forget_port(struct vswitch *vswitch, struct port *port)
 void gateways_link_changed(struct vswitch *vswitch, const struct port *port)
 {
 	struct gateway *gateway = gateway_of(vswitch, port);
+	bool up = atomic_load_explicit(&port->link, memory_order_relaxed);
 
 	if (gateway == NULL)
 		return;
 	if (gateway->uplink == port) {
-		if (atomic_load_explicit(&port->link, memory_order_relaxed))
+		if (up)
 			gateway_outer_restart(gateway);
 		gateway->outside_changed = true;
-		gateway_finish_later(gateway);
-	} else if (port->binding != NULL &&
-		   !atomic_load_explicit(&port->link, memory_order_relaxed)) {
+	} else if (gateway_is_leg(&port->config)) {
+		return;
+	} else if (!up && port->binding != NULL) {
 		gateway_guard_leave(gateway, vswitch->ports[port->index]);
-		gateway_finish_later(gateway);
+	} else if (up && gateway->advertise != NULL) {
+		advertise_greet(gateway->advertise, gateway_now());
 	}
+	gateway_finish_later(gateway);
 }

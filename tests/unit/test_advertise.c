@@ -312,6 +312,25 @@ static void solicited_by_unicast(void **state)
 	advertise_destroy(advertise);
 }
 
+/* Who was told goodbye and does not ask. */
+static void greeted(void **state)
+{
+	struct advertise *advertise = make();
+
+	advertise_tick(advertise, 1000);
+	advertise_greet(advertise, 1500);
+	advertise_greet(advertise, 1600);
+	assert_in_range(advertise_deadline(advertise), 4000, 4500);
+	advertise_tick(advertise, 4500);
+	assert_int_equal(advertise_counters(advertise)->multicasts, 2);
+	advertise_greet(advertise, 9000);
+	assert_in_range(advertise_deadline(advertise), 9000, 9500);
+	advertise_end(advertise);
+	advertise_greet(advertise, 20000);
+	assert_true(advertise_deadline(advertise) == UINT64_MAX);
+	advertise_destroy(advertise);
+}
+
 /* The same for askers without an address: to all nodes, three seconds apart. */
 static void solicited_by_multicast(void **state)
 {
@@ -429,6 +448,7 @@ int main(void)
 		cmocka_unit_test_setup(shortest_interval, set_up),
 		cmocka_unit_test_setup(solicited_by_unicast, set_up),
 		cmocka_unit_test_setup(solicited_by_multicast, set_up),
+		cmocka_unit_test_setup(greeted, set_up),
 		cmocka_unit_test_setup(flood, set_up),
 		cmocka_unit_test_setup(bad_solicitations, set_up),
 		cmocka_unit_test_setup(end, set_up),
