@@ -103,3 +103,24 @@ def test_frontend_comes_and_goes(lab):
         frontend.close()
         wait_until(lambda: switch.port("p1")["link"] == "down", what="link down")
     wait_until(lambda: descriptors() <= before, what=f"{before} open files")
+
+
+@pytest.mark.sanitizer
+def test_gateway_is_found_again(lab):
+    """A gateway that has said goodbye is the guests' IPv6 router again, though their cards never lost their link."""
+    config = lab.isolated("vm1")
+    config["networks"]["lab"] = {"mode": "nat", "ipv6": "fd00:9::1/64", "ipv4": "10.9.0.1/24", "uplink": {"user": True}}
+    switch = lab.switch(config)
+    guest = lab.qemu("vm1", 1, ip=None)
+    guest.run("ip link set eth0 up; udhcpc -i eth0 -n -q -t 8")
+    default = "ip -6 route | grep ^default"
+    guest.run(f"until {default}; do usleep 50000; done", timeout=30)
+    leased = guest.run("ip -4 addr show dev eth0 | grep inet")
+    switch.stop()
+    guest.run(f"until ! {default}; do usleep 50000; done", timeout=30)
+    switch.start()
+    guest.run(f"until {default}; do usleep 50000; done", timeout=30)
+    assert "3 packets received" in guest.run("ping -c 3 -i 0.2 fd00:9::1")
+    assert "3 packets received" in guest.run("ping -c 3 -i 0.2 10.9.0.1")
+    assert leased == guest.run("ip -4 addr show dev eth0 | grep inet")
+    assert [row["state"] for row in switch.show("leases")] == ["bound"]
