@@ -17,6 +17,8 @@ class Point:
     guests: int = 2
     #: queue pairs of each guest
     queues: int = 1
+    #: case tcp: the receiver is on the guests' core, too, and the switch has the other to itself
+    together: bool = False
     #: only these contenders; None: all of the case
     only: tuple = None
     #: label of the point that weft's figure is shown as a share of
@@ -149,11 +151,15 @@ GSO = Case(
 TCP = Case(
     "tcp", "TCP between two namespaces",
     "iperf3 over two taps, frames of up to 64 KiB with checksum offload, and over two veth pairs "
-    "with the kernel's bridge. Sender on one core; receiver and weft's worker, with adaptive polling, "
-    "share the other. A tap copies each frame in and out of the kernel once more than the bridge, "
-    "which hands on what it got: four connections fill both cores, and show that.",
+    "with the kernel's bridge, which works in the context of whoever sends. Sender on one core; "
+    "receiver and weft's worker, with adaptive polling, share the other, or both guests share one "
+    "core and the switch has the other. Through taps each frame is copied out of the kernel and "
+    "in again, while the bridge hands on what it got: where guests and bridge fill both cores, that "
+    "tells.",
     "gbps", "Gbit/s",
-    (Point("1 connection", ()), Point("4 connections", ("-P", "4"))),
+    (Point("1 connection", ()), Point("4 connections", ("-P", "4")),
+     Point("1 connection, guests together", (), together=True),
+     Point("4 connections, guests together", ("-P", "4"), together=True)),
     ("weft", "bridge"), columns=())
 
 FORMATS = (("split", ()), ("split, in order", ("--in-order",)), ("packed", ("--packed",)),

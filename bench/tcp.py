@@ -3,8 +3,8 @@ kernel's bridge with a veth pair to each.
 
 Everything is made for the run and removed after it: namespaces with names of our own, in which all
 interfaces live, and iperf3 in both. Nothing leaves them. iperf3's sender runs on the guests' core,
-its receiver shares the other with the switch; the kernel's bridge, which works in the sender's
-context, needs no core of its own."""
+its receiver there as well, or on the other with the switch; the kernel's bridge, which works in the
+sender's context, needs no core of its own."""
 
 import json
 import os
@@ -100,11 +100,12 @@ class WeftTaps(contenders.Weft):
             namespaces.address(index, name)
 
 
-def iperf(context, namespaces, options, seconds):
+def iperf(context, namespaces, point, seconds):
     """Gbit/s that the receiver saw."""
     pin = ["taskset", "-c"]
+    receiver = context.guest_core if point.together else context.switch_core
     server = subprocess.Popen(
-        pin + [str(context.switch_core)] + namespaces.command(1, "iperf3", "-s", "-1", "-J"),
+        pin + [str(receiver)] + namespaces.command(1, "iperf3", "-s", "-1", "-J"),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     context.raise_priority(server.pid)
     try:
@@ -112,7 +113,7 @@ def iperf(context, namespaces, options, seconds):
             client = subprocess.Popen(
                 pin + [str(context.guest_core)] + namespaces.command(
                     0, "iperf3", "-c", ADDRESSES[1], "-J", "-t", str(max(1, round(seconds))),
-                    *options),
+                    *point.options),
                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                 start_new_session=True)
             context.raise_priority(client.pid)
@@ -139,7 +140,7 @@ def measure(context, contender, directory, point, seconds):
         with Namespaces() as namespaces:
             try:
                 switch.join(namespaces)
-                result["gbps"] = iperf(context, namespaces, point.options, seconds)
+                result["gbps"] = iperf(context, namespaces, point, seconds)
             finally:
                 switch.stop()
     except contenders.Failure as failure:
