@@ -117,11 +117,12 @@ static int check_number(const struct vswitch *vswitch, const char *file,
 {
 	const struct port *running;
 
-	if (strcmp(port->type->name, "tap") != 0 || port->options.tap.fd < 0)
+	if (strcmp(port->type->name, "tap") != 0 || port->options.tap.fd_count == 0)
 		return 0;
 	running = vswitch_find_port(vswitch, port->name);
 	if (running != NULL && running->type == port->type &&
-	    running->config.options.tap.fd == port->options.tap.fd)
+	    memcmp(&running->config.options.tap, &port->options.tap, sizeof(port->options.tap)) ==
+		0)
 		return 0;
 	error_set(
 	    error, EINVAL,
@@ -204,7 +205,8 @@ static json_t *call_port_add(struct vswitch *vswitch, json_t *params, int fd, st
 			error_set(error, errno, "port %s: %s", name, strerror(errno));
 			return NULL;
 		}
-		port.options.tap.fd = kept;
+		port.options.tap.fds[0] = kept;
+		port.options.tap.fd_count = 1;
 	}
 	if (vswitch_port_add(vswitch, &port, error) == 0)
 		return json_object();

@@ -64,11 +64,15 @@ struct vhost_user_options {
 	uint16_t mtu;
 };
 
+#define CONFIG_TAP_QUEUES_MAX 64u
+
 struct tap_options {
-	char name[IFNAMSIZ]; /* empty with fd */
+	char name[IFNAMSIZ]; /* empty with fds */
 	bool existing; /* attach to a persistent tap that somebody made; else it must not exist */
-	int fd;	       /* given (inherited, or passed over the API socket), -1 if not */
-	uint16_t queues;
+	/* Open files that were given (inherited, or passed over the API socket), one a queue. */
+	uint16_t fd_count;
+	int fds[CONFIG_TAP_QUEUES_MAX];
+	uint16_t queues; /* 1 with fds, or their number */
 };
 
 enum pcap_speed { PCAP_SPEED_FULL, PCAP_SPEED_RECORDED };

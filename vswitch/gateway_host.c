@@ -151,7 +151,7 @@ static int start_tap(struct gateway *gateway, struct error *error)
 		}
 	}
 	/* Of an open file the other side is its giver's. */
-	if (gateway->uplink->config.options.tap.fd >= 0)
+	if (gateway->uplink->config.options.tap.fd_count > 0)
 		return 0;
 	if (side.host_count == 0) {
 		tap_uplink_withdraw(gateway->uplink);

@@ -5,8 +5,6 @@
 
 #include <string.h>
 
-#define QUEUES_MAX 64u
-
 /* No pattern ("tap%d"): the name is known before. */
 static int read_name(const char *file, const struct config_node *value, void *out,
 		     struct error *error)
@@ -27,13 +25,25 @@ static int read_existing(const char *file, const struct config_node *value, void
 static int read_fd(const char *file, const struct config_node *value, void *out,
 		   struct error *error)
 {
-	struct port_config *port = out;
+	struct tap_options *tap = &((struct port_config *)out)->options.tap;
 	uint64_t n;
 	int rc = config_node_number(file, value, 0, INT32_MAX, &n, error);
 
-	if (rc == 0)
-		port->options.tap.fd = (int)n;
-	return rc;
+	if (rc != 0)
+		return rc;
+	for (uint16_t i = 0; i < tap->fd_count; i++)
+		if (tap->fds[i] == (int)n)
+			return config_error(file, value, error,
+					    "is in the list twice; allowed: each once");
+	tap->fds[tap->fd_count++] = (int)n;
+	return 0;
+}
+
+static int read_fds(const char *file, const struct config_node *value, void *out,
+		    struct error *error)
+{
+	return config_value_each(file, value, "numbers of open files", CONFIG_TAP_QUEUES_MAX,
+				 read_fd, out, error);
 }
 
 static const struct config_key inner_keys[] = {
@@ -41,7 +51,7 @@ static const struct config_key inner_keys[] = {
 	{ .name = "existing",
 	  .read = read_existing,
 	  .help = "true: attach to a tap that is there" },
-	{ .name = "fd", .read = read_fd, .help = "number of an open file of a tap" },
+	{ .name = "fd", .read = read_fds, .help = "number of an open file of a tap, or a list" },
 	{ 0 },
 };
 
@@ -57,9 +67,10 @@ static int read_tap(const char *file, const struct config_node *value, void *out
 	rc = config_node_read(file, value, "tap", tables, 1, out, error);
 	if (rc != 0)
 		return rc;
-	if ((tap->name[0] != '\0') == (tap->fd >= 0))
-		return config_error(file, value, error, "allowed: one of name and fd");
-	if (tap->existing && tap->fd >= 0)
+	if ((tap->name[0] != '\0') == (tap->fd_count > 0))
+		return config_error(file, value, error,
+				    "needs either a name or an fd; allowed: one of the two");
+	if (tap->existing && tap->fd_count > 0)
 		return config_error(file, value, error,
 				    "'existing' goes with a name; a tap given as fd is there");
 	return 0;
@@ -70,7 +81,7 @@ static int read_queues(const char *file, const struct config_node *value, void *
 {
 	struct port_config *port = out;
 	uint64_t n;
-	int rc = config_node_number(file, value, 1, QUEUES_MAX, &n, error);
+	int rc = config_node_number(file, value, 1, CONFIG_TAP_QUEUES_MAX, &n, error);
 
 	if (rc == 0)
 		port->options.tap.queues = (uint16_t)n;
@@ -78,11 +89,11 @@ static int read_queues(const char *file, const struct config_node *value, void *
 }
 
 const struct config_key port_tap_keys[] = {
-	/* Compared from name to fd; `name` opens the struct. */
+	/* Compared from name to fds; `name` opens the struct. */
 	{ .name = "tap",
 	  .read = read_tap,
 	  .required = true,
-	  .help = "NAME, {name: NAME, existing: true} or {fd: N}",
+	  .help = "NAME, {name: NAME, existing: true} or {fd: N} or {fd: [N, ...]}",
 	  .offset = offsetof(struct port_config, options.tap),
 	  .size = offsetof(struct tap_options, queues),
 	  .unique = "tap" },
@@ -96,6 +107,5 @@ const struct config_key port_tap_keys[] = {
 
 void port_tap_defaults(struct port_config *config)
 {
-	config->options.tap.fd = -1;
 	config->options.tap.queues = 1;
 }

@@ -328,8 +328,13 @@ static int move_to(struct vswitch *vswitch, const char *file, const struct confi
 static bool has_given(const struct config *config, int fd)
 {
 	for (uint32_t i = 0; i < config->port_count; i++) {
-		if (config->ports[i].type == &port_tap && config->ports[i].options.tap.fd == fd)
-			return true;
+		const struct port_config *port = &config->ports[i];
+
+		if (port->type != &port_tap)
+			continue;
+		for (uint16_t j = 0; j < port->options.tap.fd_count; j++)
+			if (port->options.tap.fds[j] == fd)
+				return true;
 	}
 	return false;
 }
@@ -339,9 +344,11 @@ void vswitch_close_given(const struct config *from, const struct config *to)
 	for (uint32_t i = 0; i < from->port_count; i++) {
 		const struct port_config *port = &from->ports[i];
 
-		if (port->type == &port_tap && port->options.tap.fd >= 0 &&
-		    (to == NULL || !has_given(to, port->options.tap.fd)))
-			close(port->options.tap.fd);
+		if (port->type != &port_tap)
+			continue;
+		for (uint16_t j = 0; j < port->options.tap.fd_count; j++)
+			if (to == NULL || !has_given(to, port->options.tap.fds[j]))
+				close(port->options.tap.fds[j]);
 	}
 }
 

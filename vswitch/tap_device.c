@@ -47,7 +47,8 @@ static const struct {
 	{ OFFLOAD_USO6, "uso6" },
 };
 
-static int take_given(int given, struct tap_device *device, struct error *error);
+static int take_given(const struct tap_options *options, struct tap_device *device,
+		      struct error *error);
 static int attach(const struct tap_options *options, struct tap_device *device,
 		  struct error *error);
 static int set_up_file(struct tap_device *device, int fd, struct error *error);
@@ -60,14 +61,11 @@ int tap_device_open(const struct tap_options *options, struct tap_device *device
 
 	memset(device, 0, sizeof(*device));
 	device->offloads = OFFLOAD_ALL;
-	if (options->fd >= 0 && options->queues > 1)
-		return error_set(error, EINVAL,
-				 "queues: a tap given as fd has one queue; allowed: 1");
-	if (options->queues > TAP_QUEUES_MAX)
+	if (options->queues > CONFIG_TAP_QUEUES_MAX)
 		return error_set(error, EINVAL, "queues: too many; allowed: 1 to %u",
-				 TAP_QUEUES_MAX);
-	if (options->fd >= 0)
-		rc = take_given(options->fd, device, error);
+				 CONFIG_TAP_QUEUES_MAX);
+	if (options->fd_count > 0)
+		rc = take_given(options, device, error);
 	else
 		rc = attach(options, device, error);
 	for (uint16_t i = 0; rc == 0 && i < device->queues; i++)
@@ -148,8 +146,9 @@ static int get_flags(int fd, struct ifreq *request)
 	return rc;
 }
 
-/* A tap somebody else opened: it must speak as we do, for that was settled when it was attached. */
-static int take_given(int given, struct tap_device *device, struct error *error)
+/* A file of a tap somebody else opened: it must speak as we do, for that was settled when it was
+ * attached, and all must be of one tap. */
+static int take_file(int given, struct tap_device *device, struct error *error)
 {
 	const unsigned needed = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
 	struct ifreq request = { 0 };
@@ -158,9 +157,7 @@ static int take_given(int given, struct tap_device *device, struct error *error)
 
 	if (fd < 0)
 		return error_set(error, errno, "fd %d: %s", given, strerror(errno));
-	device->fds[0] = fd;
-	device->queues = 1;
-	device->given = true;
+	device->fds[device->queues++] = fd;
 	rc = get_flags(fd, &request);
 	if (rc != 0)
 		return error_set(error, EINVAL, "fd %d: not an open file of a tap: %s", given,
@@ -173,9 +170,30 @@ static int take_given(int given, struct tap_device *device, struct error *error)
 				 request.ifr_flags & IFF_TAP ? " a tap" : " a tun",
 				 request.ifr_flags & IFF_NO_PI ? "" : " without IFF_NO_PI",
 				 request.ifr_flags & IFF_VNET_HDR ? "" : " without IFF_VNET_HDR");
+	request.ifr_name[IFNAMSIZ - 1] = '\0';
+	if (device->queues > 1 && strcmp(device->name, request.ifr_name) != 0)
+		return error_set(
+		    error, EINVAL,
+		    "fd %d: is of '%s', those before it of '%s'; allowed: files of one "
+		    "tap",
+		    given, request.ifr_name, device->name);
 	memcpy(device->name, request.ifr_name, IFNAMSIZ);
-	device->name[IFNAMSIZ - 1] = '\0';
 	return 0;
+}
+
+static int take_given(const struct tap_options *options, struct tap_device *device,
+		      struct error *error)
+{
+	int rc = 0;
+
+	if (options->queues > 1 && options->queues != options->fd_count)
+		return error_set(error, EINVAL,
+				 "queues: each file given is one; allowed: %u, or not to say",
+				 options->fd_count);
+	device->given = true;
+	for (uint16_t i = 0; rc == 0 && i < options->fd_count; i++)
+		rc = take_file(options->fds[i], device, error);
+	return rc;
 }
 
 static int explain_refusal(const struct tap_options *options, int code, struct error *error)

@@ -11,17 +11,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define TAP_QUEUES_MAX 64u
-
 struct tap_device {
 	char name[IFNAMSIZ];
-	int fds[TAP_QUEUES_MAX]; /* non-blocking; one a queue */
+	int fds[CONFIG_TAP_QUEUES_MAX]; /* non-blocking; one a queue */
 	uint16_t queues;
 	uint32_t offloads; /* enum offload the kernel takes from us */
-	bool given;	   /* as a file: may live in another network namespace */
+	bool given;	   /* as open files: may live in another network namespace */
 };
 
-/* Makes the tap, attaches to it, or takes a duplicate of the file given, as the options say. One
+/* Makes the tap, attaches to it, or takes duplicates of the files given, as the options say. One
  * that was made here is brought up, and goes away with the last file. 0, or -errno with the error
  * set and nothing left behind. */
 int tap_device_open(const struct tap_options *options, struct tap_device *device,

@@ -38,7 +38,7 @@ static void test_good_keys(void **state)
 	assert_int_equal(read_keys(&port_tap, "tap: t0", &config, &error), 0);
 	assert_string_equal(config.options.tap.name, "t0");
 	assert_false(config.options.tap.existing);
-	assert_int_equal(config.options.tap.fd, -1);
+	assert_int_equal(config.options.tap.fd_count, 0);
 	assert_int_equal(config.options.tap.queues, 1);
 	assert_int_equal(read_keys(&port_tap,
 				   "tap: {name: abcdefghijklmno, existing: true}\n"
@@ -49,8 +49,12 @@ static void test_good_keys(void **state)
 	assert_true(config.options.tap.existing);
 	assert_int_equal(config.options.tap.queues, 64);
 	assert_int_equal(read_keys(&port_tap, "tap: {fd: 5}", &config, &error), 0);
-	assert_int_equal(config.options.tap.fd, 5);
+	assert_int_equal(config.options.tap.fd_count, 1);
+	assert_int_equal(config.options.tap.fds[0], 5);
 	assert_string_equal(config.options.tap.name, "");
+	assert_int_equal(read_keys(&port_tap, "tap: {fd: [7, 5]}", &config, &error), 0);
+	assert_int_equal(config.options.tap.fd_count, 2);
+	assert_int_equal(config.options.tap.fds[0], 7);
 
 	assert_int_equal(read_keys(&port_pcap, "pcap: {replay: a.pcap}", &config, &error), 0);
 	assert_string_equal(config.options.pcap.replay, "a.pcap");
@@ -129,9 +133,9 @@ static void test_bad_keys(void **state)
 		{ &port_tap, "tap: a%d", "not the name of an interface" },
 		{ &port_tap, "tap: ..", "not the name of an interface" },
 		{ &port_tap, "tap: {name: [t0]}", "not the name of an interface" },
-		{ &port_tap, "tap: {}", "one of name and fd" },
-		{ &port_tap, "tap: {existing: true}", "one of name and fd" },
-		{ &port_tap, "tap: {name: t0, fd: 5}", "one of name and fd" },
+		{ &port_tap, "tap: {}", "either a name or an fd" },
+		{ &port_tap, "tap: {existing: true}", "either a name or an fd" },
+		{ &port_tap, "tap: {name: t0, fd: 5}", "either a name or an fd" },
 		{ &port_tap, "tap: {fd: 5, existing: true}", "'existing' goes with a name" },
 		{ &port_tap, "tap: {fd: -1}", "fd" },
 		{ &port_tap, "tap: {fd: 4294967295}", "fd" },

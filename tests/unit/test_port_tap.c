@@ -395,28 +395,70 @@ static void test_given(void **state)
 	options->name[0] = '\0';
 	f->files += 6;
 	change_flags("weft1", IFF_UP, 0);
-	options->fd = fds[0];
+	options->fd_count = 1;
+	options->fds[0] = fds[0];
 	options->queues = 2;
-	fixture_refused(f, EINVAL, "one queue");
+	fixture_refused(f, EINVAL, "each file given is one; allowed: 1");
 	options->queues = 1;
 	assert_int_equal(fixture_open(f), 0);
 	assert_int_not_equal(f->port.send_queues[0].fd, fds[0]);
 	assert_int_equal(fixture_send(f, &frame), 1);
 	fixture_close(f);
-	options->fd = fds[1];
+	options->fds[0] = fds[1];
 	fixture_refused(f, EINVAL, "'weft2' was attached as a tap without IFF_VNET_HDR");
-	options->fd = fds[2];
+	options->fds[0] = fds[2];
 	for (unsigned i = 0; i < 2; i++)
 		fixture_refused(f, EINVAL, "'weft3' was attached as a tap without IFF_NO_PI");
-	options->fd = fds[3];
+	options->fds[0] = fds[3];
 	fixture_refused(f, EINVAL, "'weft4' was attached as a tun");
-	options->fd = fds[4];
+	options->fds[0] = fds[4];
 	fixture_refused(f, EINVAL, "not an open file of a tap");
-	options->fd = fds[5];
+	options->fds[0] = fds[5];
 	fixture_refused(f, EINVAL, "not an open file of a tap");
-	options->fd = 1000000;
+	options->fds[0] = 1000000;
 	fixture_refused(f, EBADF, "fd 1000000");
 	for (unsigned i = 0; i < 6; i++)
+		close(fds[i]);
+}
+
+/* Several files of one tap, each a queue. */
+static void test_given_queues(void **state)
+{
+	const int flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+	struct fixture *f = *state;
+	struct tap_options *options = &f->port.config.options.tap;
+	struct frame frame = make_frame(60, NULL);
+	struct vnet_header header;
+	static uint8_t copy[FRAME_LENGTH_MAX];
+	int fds[] = { open_tun("weft1", flags | IFF_MULTI_QUEUE),
+		      open_tun("weft1", flags | IFF_MULTI_QUEUE), open_tun("weft2", flags) };
+	int peer;
+
+	options->name[0] = '\0';
+	f->files += 4;
+	change_flags("weft1", IFF_UP, 0);
+	peer = open_peer("weft1", ETHERTYPE_TEST);
+	options->fd_count = 3;
+	memcpy(options->fds, fds, sizeof(fds));
+	fixture_refused(f, EINVAL, "is of 'weft2', those before it of 'weft1'");
+	options->fd_count = 2;
+	options->queues = 3;
+	fixture_refused(f, EINVAL, "allowed: 2");
+	for (options->queues = 1; options->queues <= 2; options->queues++) {
+		assert_int_equal(fixture_open(f), 0);
+		assert_int_equal(f->port.receive_count, 2);
+		assert_int_equal(f->port.send_count, 2);
+		for (unsigned i = 0; i < 2; i++) {
+			struct frame *one = &frame;
+
+			assert_int_equal(
+			    port_tap.send(&f->port.send_queues[i], &one, 1, &f->counters), 1);
+			assert_int_equal(peer_receive(peer, &header, copy, NULL), 60);
+		}
+		fixture_close(f);
+	}
+	close(peer);
+	for (unsigned i = 0; i < 3; i++)
 		close(fds[i]);
 }
 
@@ -430,7 +472,7 @@ int main(void)
 		TEST(test_interface_down),  TEST(test_interface_deleted),
 		TEST(test_existing),	    TEST(test_without_privilege),
 		TEST(test_queues),	    TEST(test_given),
-		TEST(test_comes_back),
+		TEST(test_given_queues),    TEST(test_comes_back),
 	};
 	int rc = namespace_enter();
 

@@ -195,7 +195,8 @@ static void test_given_tap_is_refused(void **state)
 
 	f->files++;
 	f->port.config.options.tap.name[0] = '\0';
-	f->port.config.options.tap.fd = fd;
+	f->port.config.options.tap.fds[0] = fd;
+	f->port.config.options.tap.fd_count = 1;
 	assert_int_equal(fixture_open(f), 0);
 	assert_int_equal(tap_uplink_configure(&f->port, &uplink, &f->error), -EINVAL);
 	assert_non_null(strstr(f->error.text, "given as an open file"));
