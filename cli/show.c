@@ -300,7 +300,7 @@ int command_show(const char *socket, int argc, char **argv)
 	} else if (wish.name != NULL && strcmp(list->columns[0].path, "name") == 0) {
 		table_print_object(json_array_get(rows, 0));
 	} else {
-		table_print(rows, list->columns);
+		table_print(rows, list->columns, SIZE_MAX);
 	}
 	if (more)
 		fprintf(stderr, "weft: there are more; --limit N shows up to N rows\n");

@@ -94,12 +94,15 @@ static void print_cell(const json_t *value, enum table_format format, char *cell
 			*p = '?';
 }
 
-static void print_rows(const json_t *array, const struct table_column *columns, const char *indent)
+/* Columns that have no room in `width` are left out, from the right. */
+static void print_rows(const json_t *array, const struct table_column *columns, const char *indent,
+		       size_t width)
 {
 	int widths[COLUMNS_MAX] = { 0 };
 	bool right[COLUMNS_MAX] = { false };
 	char cell[CELL_MAX];
 	unsigned count = 0;
+	size_t used = strlen(indent);
 
 	for (; count < COLUMNS_MAX && columns[count].title != NULL; count++)
 		widths[count] = (int)strlen(columns[count].title);
@@ -112,6 +115,11 @@ static void print_rows(const json_t *array, const struct table_column *columns, 
 				widths[c] = (int)strlen(cell);
 			right[c] = right[c] || json_is_number(value);
 		}
+	}
+	for (unsigned c = 0; c < count; c++) {
+		used += (size_t)widths[c] + (c > 0 ? 2 : 0);
+		if (used > width && c > 0)
+			count = c;
 	}
 	printf("%s", indent);
 	for (unsigned c = 0; c < count; c++)
@@ -136,9 +144,9 @@ static void print_rows(const json_t *array, const struct table_column *columns, 
 	}
 }
 
-void table_print(const json_t *array, const struct table_column *columns)
+void table_print(const json_t *array, const struct table_column *columns, size_t width)
 {
-	print_rows(array, columns, "");
+	print_rows(array, columns, "", width);
 }
 
 /* Words one after the other, broken before they pass the width. */
@@ -175,7 +183,7 @@ static void print_objects(const json_t *array, const char *indent)
 		if (count < COLUMNS_MAX)
 			columns[count++] = (struct table_column){ .title = key, .path = key };
 	}
-	print_rows(array, columns, indent);
+	print_rows(array, columns, indent, SIZE_MAX);
 }
 
 static bool is_list_of_objects(const json_t *value)

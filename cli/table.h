@@ -4,6 +4,8 @@
 #define WEFT_CLI_TABLE_H
 
 #include <jansson.h>
+#include <stddef.h>
+#include <stdint.h>
 
 /* How a column prints its numbers. */
 enum table_format {
@@ -19,8 +21,9 @@ struct table_column {
 	enum table_format format;
 };
 
-/* The rows of `array`; columns end with a title NULL. Numbers stand to the right. */
-void table_print(const json_t *array, const struct table_column *columns);
+/* The rows of `array`; columns end with a title NULL. Numbers stand to the right. What does not fit
+ * in lines of `width` is left out by whole columns, the last ones. */
+void table_print(const json_t *array, const struct table_column *columns, size_t width);
 
 /* All of an object, nested ones and lists included. */
 void table_print_object(json_t *object);

@@ -70,10 +70,23 @@ void terminal_close(void)
 	is_open = has_keys = false;
 }
 
+static struct winsize terminal_size(void)
+{
+	struct winsize size = { 0 };
+
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_row == 0 || size.ws_col == 0)
+		return (struct winsize){ .ws_row = 24, .ws_col = 80 };
+	return size;
+}
+
+unsigned terminal_width(void)
+{
+	return is_open ? terminal_size().ws_col : UINT_MAX;
+}
+
 unsigned terminal_begin_page(void)
 {
 	static bool first = true;
-	struct winsize size = { 0 };
 
 	if (!is_open) {
 		if (!first)
@@ -82,9 +95,7 @@ unsigned terminal_begin_page(void)
 		return UINT_MAX;
 	}
 	fputs(HOME, stdout);
-	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_row == 0)
-		size.ws_row = 24;
-	return size.ws_row - 1u; /* the cursor stands in the line behind the last */
+	return terminal_size().ws_row - 1u; /* the cursor stands in the line behind the last */
 }
 
 void terminal_end_page(void)

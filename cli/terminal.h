@@ -14,6 +14,9 @@ void terminal_close(void);
  * lines have room. */
 unsigned terminal_begin_page(void);
 
+/* How many characters a line has room for. */
+unsigned terminal_width(void);
+
 /* Shows what was printed. */
 void terminal_end_page(void);
 

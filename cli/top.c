@@ -176,9 +176,9 @@ static void print_page(const json_t *rates)
 	if (json_array_size(ports) > room && room > 0)
 		room--; /* for the last line */
 	shown = busiest(ports, room);
-	table_print(workers, worker_columns);
+	table_print(workers, worker_columns, terminal_width());
 	printf("\n");
-	table_print(shown, port_columns);
+	table_print(shown, port_columns, terminal_width());
 	if (json_array_size(shown) < json_array_size(ports))
 		printf("and %zu more\n", json_array_size(ports) - json_array_size(shown));
 	terminal_end_page();
