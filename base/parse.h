@@ -24,7 +24,7 @@ void parse_frame(struct frame *frame);
 
 /* A hash of addresses, protocol and ports (of the MACs for what is not IP), equal for all frames of
  * one flow in one direction; fragments hash without ports. Calls parse_frame() when that was not
- * done. */
+ * done and is needed. */
 uint32_t parse_flow_hash(struct frame *frame);
 
 /* Where the network header begins, after Ethernet and up to two tags, with the type that is said to

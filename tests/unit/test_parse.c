@@ -225,9 +225,15 @@ static void test_other_protocols(void **state)
 	packet_free(&packet);
 }
 
+/* The same whether the frame was parsed before or not. */
 static uint32_t hash_of(struct packet *packet)
 {
-	return parse_flow_hash(packet_frame(packet, 0));
+	uint32_t hash = parse_flow_hash(packet_frame(packet, 0));
+	struct frame *frame = packet_frame(packet, 0);
+
+	parse_frame(frame);
+	assert_int_equal(parse_flow_hash(frame), hash);
+	return hash;
 }
 
 static void test_flow_hash(void **state)
