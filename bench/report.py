@@ -113,6 +113,12 @@ def cycles(summary, base):
     return "-" if paced else optional(summary.middle("cycles_per_frame"), "{:.0f}")
 
 
+def processor_share(summary, base):
+    """Of one core; only where it may sleep does that say anything."""
+    share = summary.middle("switch_processor")
+    return "-" if share is None or summary.point.poll == "busy" else f"{100 * share:.2f} %"
+
+
 def lost(summary, base):
     return f"{summary.lost():.4%}"
 
@@ -140,7 +146,7 @@ COLUMNS = {
     "generator": ("generator busy", middle("{:.0f} %", "generator", "busy", factor=100)),
     "lost": ("weft lost", lost),
     "reordered": ("weft reordered", reordered),
-    "processor": ("weft processor", middle("{:.2f} %", "switch_processor", factor=100)),
+    "processor": ("weft processor", processor_share),
     "resident": ("weft resident", middle("{:.0f} KiB", "resident_kib")),
     "port": ("weft a port", port_memory),
     "entry": ("weft entry", entry_memory),
@@ -203,7 +209,7 @@ def print_tables(results):
     for case in measured_cases(results):
         header, rows = table(case, results)
         widths = [max(len(row[i]) for row in [header] + rows) for i in range(len(header))]
-        print(f"\n{case.title}")
+        print(f"\n{case.title} ({apart(case, results)})")
         for row in [header] + rows:
             print("  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip())
     dropped = [record for record in results["records"] if record["dropped"]]
@@ -281,12 +287,23 @@ def describe_machine(context):
             "distance of the cores": distance}
 
 
-def distances(results):
-    seen = [record["distance_before"] for record in results["records"]
+def valid_distances(results):
+    """[(case, ns)] of all valid runs."""
+    return [(record["case"], record["distance_before"]) for record in results["records"]
             if record["dropped"] is None]
+
+
+def distances(results):
+    seen = [distance for _, distance in valid_distances(results)]
     if not seen:
         return "no valid run"
     return f"{min(seen):.0f} to {max(seen):.0f} ns, median {statistics.median(seen):.0f} ns"
+
+
+def apart(case, results):
+    """How far the cores were from each other, which all figures of a case follow."""
+    seen = [distance for name, distance in valid_distances(results) if name == case.name]
+    return f"cores {statistics.median(seen):.0f} ns apart" if seen else "no run undisturbed"
 
 
 def markdown_table(header, rows):
@@ -330,7 +347,9 @@ def write_document(results, directory):
              f"{len(results['records'])} here; ~ marks a figure of which no run was left, made of "
              "disturbed ones. All frames received are checked for magic, length "
              "and sequence, one in 64 byte by byte and for both checksums. Cycles are those of the "
-             "time stamp counter, and count the whole worker. *weft / base* holds weft's figure "
+             "time stamp counter, and count the whole worker. How far the cores are from each other is "
+             "the time a cache line takes there and back; virtual cores move, so it differs from "
+             "case to case, and only figures of one case compare. *weft / base* holds weft's figure "
              "against its own of another row; *generator busy* is the share of its time in which "
              "the generator had something to do, near 100 % where it is what limits.", "",
              "## Machine", ""]
@@ -340,7 +359,8 @@ def write_document(results, directory):
     lines += [f"- **{TITLES[name]}**: {SETUPS[name]}" for name in names]
     lines += [f"- without {TITLES[name]}: {why}" for name, why in results["absent"].items()]
     for case in measured_cases(results):
-        lines += ["", f"## {case.title}", "", case.text, ""]
+        lines += ["", f"## {case.title}", "",
+                  f"{case.text} {apart(case, results).capitalize()}.", ""]
         lines += markdown_table(*table(case, results))
         if case.name in plots:
             lines += ["", f"![{case.title}]({case.name}.svg)"]
