@@ -87,9 +87,9 @@ MACS = Case(
 PORTS = Case(
     "ports", "A thousand quiet ports",
     "The busy pair alone, and beside connected guests that say nothing. *processor* is what weftd "
-    "takes of one core with adaptive polling while the pair sends one frame a second. *resident* is "
-    "all of weftd's memory but what guests lend it, page tables included; *a port* what each idle "
-    "one adds.",
+    "takes of one core with adaptive polling while the pair sends one frame a second. *resident* "
+    "is all of weftd's memory but what guests lend it, page tables included; *a port* what each "
+    "idle one adds.",
     "mpps", "Mpps",
     (Point("0 idle", ("--size", "64")),
      Point("1000 idle", ("--size", "64"), idle=1000, base="0 idle"),
@@ -142,8 +142,8 @@ STARTUP = Case(
 
 GSO = Case(
     "gso", "64 KiB frames",
-    "TCP frames of 65,214 bytes that the receiver takes whole, rings of 256; *memcpy* copies as many "
-    "buffers of that size, of which the other core touches what the guests touch of a frame.",
+    "TCP frames of 65,214 bytes that the receiver takes whole, rings of 256; *memcpy* copies as "
+    "many buffers of that size, of which the other core touches what the guests touch of a frame.",
     "gbps", "Gbit/s",
     (Point("64 KiB", ("--size", "65214", "--offload", "--ring", "256", "--batch", "32")),),
     ("memcpy", "limit", "weft"))
@@ -154,8 +154,8 @@ TCP = Case(
     "with the kernel's bridge, which works in the context of whoever sends. Sender on one core; "
     "receiver and weft's worker, with adaptive polling, share the other, or both guests share one "
     "core and the switch has the other. Through taps each frame is copied out of the kernel and "
-    "in again, while the bridge hands on what it got: where guests and bridge fill both cores, that "
-    "tells.",
+    "in again, while the bridge hands on what it got: where guests and bridge fill both cores, "
+    "that tells.",
     "gbps", "Gbit/s",
     (Point("1 connection", ()), Point("4 connections", ("-P", "4")),
      Point("1 connection, guests together", (), together=True),
@@ -177,8 +177,8 @@ PACKED = Case(
 WORKERS = Case(
     "workers", "What sharing costs",
     "64-byte frames one way, adaptive polling, carried by one worker: alone, and beside a second "
-    "one that polls the receiver's sending queue and sleeps. With several workers each batch takes the "
-    "lock of the queue it goes to.",
+    "one that polls the receiver's sending queue and sleeps. With several workers each batch takes "
+    "the lock of the queue it goes to.",
     "mpps", "Mpps",
     (Point("1 worker", ("--size", "64"), poll="adaptive"),
      Point("2 workers, one asleep", ("--size", "64"), poll="adaptive", workers=2,

@@ -335,24 +335,27 @@ def scaling(results):
             "move costs that queue three grace periods, in which its frames wait."]
 
 
+#: how docs/performance.md begins
+PREFACE = """\
+Made by `./run bench` from its measurements; not edited by hand. Each figure is the median of *n* \
+runs in which the contenders took turns, ± half the distance between the quartiles. Runs in which \
+the cores moved or other work got in the way are dropped: {dropped} of {count} here; ~ marks a \
+figure of which no run was left, made of disturbed ones. All frames received are checked for \
+magic, length and sequence, one in 64 byte by byte and for both checksums. Cycles are those of the \
+time stamp counter, and count the whole worker. How far the cores are from each other is the time \
+a cache line takes there and back; virtual cores move, so it differs from case to case, and only \
+figures of one case compare. *weft / base* holds weft's figure against its own of another row; \
+*generator busy* is the share of its time in which the generator had something to do, near 100 % \
+where it is what limits."""
+
+
 def write_document(results, directory):
     plots = write_plots(results, directory)
     names = sorted({record["contender"] for record in results["records"]},
                    key=list(TITLES).index)
+    dropped = sum(1 for record in results["records"] if record["dropped"])
     lines = ["# Performance", "",
-             "Made by `./run bench` from its measurements; not edited by hand. Each figure is the "
-             "median of *n* runs in which the contenders took turns, ± half the distance between "
-             "the quartiles. Runs in which the cores moved or other work got in the way are "
-             "dropped: " + f"{sum(1 for r in results['records'] if r['dropped'])} of "
-             f"{len(results['records'])} here; ~ marks a figure of which no run was left, made of "
-             "disturbed ones. All frames received are checked for magic, length "
-             "and sequence, one in 64 byte by byte and for both checksums. Cycles are those of the "
-             "time stamp counter, and count the whole worker. How far the cores are from each other is "
-             "the time a cache line takes there and back; virtual cores move, so it differs from "
-             "case to case, and only figures of one case compare. *weft / base* holds weft's figure "
-             "against its own of another row; *generator busy* is the share of its time in which "
-             "the generator had something to do, near 100 % where it is what limits.", "",
-             "## Machine", ""]
+             PREFACE.format(dropped=dropped, count=len(results["records"])), "", "## Machine", ""]
     lines += [f"- {key}: {value}" for key, value in results["machine"].items()]
     lines += [f"- cache line there and back, valid runs: {distances(results)}", "",
               "## Contenders", ""]

@@ -67,7 +67,8 @@ class Report(unittest.TestCase):
 
     def test_lower_is_better(self):
         point = cases.LATENCY.points[0]
-        records = [run(cases.LATENCY, "weft", point, 0.2), run(cases.LATENCY, "testpmd", point, 0.3)]
+        records = [run(cases.LATENCY, name, point, value)
+                   for name, value in (("weft", 0.2), ("testpmd", 0.3))]
         shown = row(cases.LATENCY, results_of(records), point.label)
         self.assertEqual(shown["weft / testpmd io"], "1.50x")
 
