@@ -5,10 +5,11 @@
  * Control opens, closes and shows; workers read and write. A worker that finds the interface gone
  * says so once through an eventfd, and control stops the queues; one that was made here is made
  * again after a second, as often as it takes. As an uplink the host's side is set up too
- * (tap_uplink.h). */
+ * (tap_uplink.h), and the port is down while the host has set it down. */
 #include "vswitch/port.h"
 
 #include "base/log.h"
+#include "vswitch/netlink.h"
 #include "vswitch/options.h"
 #include "vswitch/tap_device.h"
 #include "vswitch/tap_uplink.h"
@@ -29,8 +30,9 @@ struct tap {
 	struct tap_device device;
 	int gone_fd; /* eventfd: a worker found the interface gone */
 	struct event *gone_event;
-	struct event *retry_timer; /* control: to make it again */
-	struct tap_uplink *uplink; /* control: what the host's side was made; NULL: left alone */
+	struct event *retry_timer;   /* control: to make it again */
+	struct tap_uplink *uplink;   /* control: what the host's side was made; NULL: left alone */
+	struct netlink_watch *watch; /* control: of an uplink; else NULL */
 	char fault[ERROR_TEXT_MAX];
 	_Atomic bool gone; /* workers set (relaxed); they leave the files alone from then on */
 	uint8_t *linear;   /* FRAME_LENGTH_MAX bytes a send queue, for frames of too many pieces */
@@ -109,8 +111,32 @@ static void on_gone(evutil_socket_t fd, short what, void *context)
 	retry_later(tap);
 }
 
+/* Control: of an uplink, as a guest's tap may be in a namespace of the guest's. With the interface
+ * the kernel forgets routes and IPv6 addresses, which are made again. */
+static void on_link(void *context, const struct netlink_link *link)
+{
+	struct port *port = context;
+	struct tap *tap = port->private;
+	struct netlink_link now;
+	struct error error;
+
+	/* Messages may be older than what we have made of it since; of its end a worker tells. */
+	if (is_gone(tap) || netlink_get_link(tap->device.name, &now, NULL) != 0 ||
+	    now.up == atomic_load_explicit(&port->link, memory_order_relaxed))
+		return;
+	if (now.up && tap->uplink &&
+	    tap_uplink_change(tap->device.name, &no_uplink, tap->uplink, &error) != 0) {
+		set_fault(port, error.text);
+		return;
+	}
+	tap->fault[0] = '\0';
+	port->fault = NULL;
+	port_set_link(port, now.up);
+}
+
 static void tap_free(struct tap *tap)
 {
+	netlink_unwatch(tap->watch);
 	if (tap->retry_timer)
 		event_free(tap->retry_timer);
 	if (tap->gone_event)
@@ -223,6 +249,8 @@ static int tap_open(struct port *port, struct event_base *loop, struct error *er
 	if (rc != 0)
 		goto fail;
 	rc = watch_for_end(port, loop, tap, error);
+	if (rc == 0 && port->config.uplink)
+		rc = netlink_watch(loop, tap->device.name, on_link, port, &tap->watch, error);
 	if (rc != 0)
 		goto fail;
 	queues = tap->device.queues;

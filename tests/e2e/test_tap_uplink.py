@@ -1,8 +1,12 @@
-"""A tap as an uplink that somebody deletes: weft makes it again, and the network goes on."""
+"""A tap as an uplink that somebody deletes or sets down: weft makes it again, and the network goes on."""
+
+import socket
 
 import pytest
 from frames import plain
 from lab import mac, needs_root
+from process import wait_until
+from world import GATEWAY, INTERNET, World
 
 pytestmark = needs_root
 
@@ -22,3 +26,22 @@ def test_comes_back(lab):
     wire.receive_matching(lambda frame: b"again" in frame)
     wire.send(plain(mac(2), mac(1), b"and back"))
     guest.receive_matching(lambda frame: b"and back" in frame)
+
+
+@pytest.mark.sanitizer
+@pytest.mark.parametrize("mode", ["routed", "nat"])
+def test_host_sets_it_down(lab, mode):
+    """Guests are told, and have each other and their gateway meanwhile; then all is as it was."""
+    world = World(lab, mode, "tap")
+    a, b = world.up("a", "b")
+    world.host.run("ip", "link", "set", "weft0", "down")
+    wait_until(lambda: world.state()["uplink_link"] == "down", what="link down")
+    for family in (4, 6):
+        with pytest.raises(OSError, match="nreachable|No route"):
+            a.talk(socket.SOCK_STREAM, INTERNET[family], timeout=30)
+        assert a.ping(b.address(family)) and a.ping(GATEWAY[family])
+    # With the interface the host has forgotten its routes by it, and the address over IPv6.
+    world.host.run("ip", "link", "set", "weft0", "up")
+    wait_until(lambda: world.state()["uplink_link"] == "up", what="link up")
+    for family in (4, 6):
+        a.talk(socket.SOCK_STREAM, INTERNET[family])
