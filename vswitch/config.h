@@ -92,6 +92,7 @@ struct leg_options {
 struct user_options {
 	struct ip_prefix subnet, subnet6; /* networks, host bits clear */
 	bool host_loopback; /* the gateway's address reaches services on the host's loopback */
+	uint16_t mtu;	    /* what it sends: no larger than the network behind a gateway takes */
 };
 
 enum interface_driver { INTERFACE_DRIVER_PACKET, INTERFACE_DRIVER_XDP };

@@ -238,15 +238,17 @@ static int check_addresses(const char *file, struct network_draft *draft, struct
 	return 0;
 }
 
-/* The little network behind a user port is a link like any other. */
-static int check_own_addresses(const char *file, const struct network_draft *draft,
-			       struct error *error)
+/* The little network behind a user port is a link like any other, but for libslirp, which does not
+ * listen to who has a smaller MTU, not even in the SYN of a connection. */
+static int finish_own_network(const char *file, struct network_draft *draft, struct error *error)
 {
 	const struct gateway_config *gateway = draft->gateway;
 	struct port_user_addresses own;
 
 	if (draft->uplink.type != &port_user)
 		return 0;
+	if (gateway->mtu < draft->uplink.options.user.mtu)
+		draft->uplink.options.user.mtu = gateway->mtu;
 	port_user_addresses(&draft->uplink, &own);
 	for (uint8_t i = 0; i < gateway->address_count; i++) {
 		const struct ip_prefix *inside = &gateway->addresses[i];
@@ -288,7 +290,7 @@ int config_finish_uplink(const char *file, struct network_draft *draft, struct e
 		return 0;
 	rc = check_addresses(file, draft, error);
 	if (rc == 0)
-		rc = check_own_addresses(file, draft, error);
+		rc = finish_own_network(file, draft, error);
 	if (rc == 0)
 		rc = check_mtu(file, draft, error);
 	if (rc == 0 && uplink->has_gateway4)

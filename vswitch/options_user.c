@@ -1,6 +1,7 @@
 /* What a user port may say in the configuration: its table of keys, used by port_user.c through the
  * port contract. Control thread, weftd --check, fuzzer. */
 #include "vswitch/options.h"
+#include "vswitch/port_user.h"
 
 #include <string.h>
 
@@ -105,4 +106,5 @@ void port_user_defaults(struct port_config *config)
 	user->subnet.length = IP_V4_LENGTH + 24;
 	user->subnet6.ip = ip_from_v6_bytes(prefix6);
 	user->subnet6.length = 64;
+	user->mtu = PORT_USER_MTU;
 }

@@ -20,7 +20,6 @@
 
 #define RING_FROM_GUEST (1u << 20)
 #define RING_TO_GUEST	(4u << 20) /* libslirp sends on for a whole window, whoever listens */
-#define USER_MTU	1500u
 
 #define HOST_GATEWAY 2u
 #define HOST_DNS     3u
@@ -52,7 +51,7 @@ void port_user_addresses(const struct port_config *config, struct port_user_addr
 		.gateway6 = host_of(v6, HOST_GATEWAY),
 		.dns = host_of(v4, HOST_DNS),
 		.dns6 = host_of(v6, HOST_DNS),
-		.mtu = USER_MTU,
+		.mtu = config->options.user.mtu,
 	};
 }
 

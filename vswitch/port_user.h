@@ -9,6 +9,8 @@
 
 #include <stdint.h>
 
+#define PORT_USER_MTU 1500u
+
 struct port;
 struct user_forward; /* user_stack.h */
 

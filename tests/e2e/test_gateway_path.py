@@ -158,6 +158,15 @@ def test_narrow_uplink(narrow_uplink, family):
 
 
 @FAMILIES
+def test_narrow_inside_of_host_sockets(lab, family):
+    """libslirp sends what the network takes; it would not hear that anything is too big."""
+    world = World(lab, "nat", "user", network={"mtu": SMALL})
+    a, = world.up("a")
+    a.talk(socket.SOCK_STREAM, INTERNET[family], data=os.urandom(300000))
+    assert world.switch.port("lab.uplink")["mtu"] == SMALL
+
+
+@FAMILIES
 def test_mss_is_clamped(lab, family):
     """No path MTU is learned, as no segment is ever too big."""
     world = World(lab, "nat", "tap", keys={"mtu": SMALL}, network={"mss-clamp": True})
