@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 #define NEIGHBOUR_LEG_LIMIT	2048u /* a usual number of entries for a leg */
-#define NEIGHBOUR_PENDING	3u    /* frames that wait for one neighbour; the newest win */
+#define NEIGHBOUR_PENDING	64u   /* frames that wait for one neighbour: a datagram's fragments */
 #define NEIGHBOUR_PENDING_BYTES (512u << 10) /* that wait on one leg; the newest win */
 
 #define NEIGHBOUR_RETRANSMIT_MS 1000u /* between solicitations */

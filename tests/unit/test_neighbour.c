@@ -78,22 +78,22 @@ static void test_resolve_refused(void **state)
 	rig_destroy(rig);
 }
 
-/* Three frames wait, the newest; they leave in order. */
+/* So many frames wait, the newest; they leave in order. */
 static void test_pending_of_one(void **state)
 {
 	struct rig *rig = rig_create(RIG_LIMIT);
 
-	for (uint8_t i = 0; i < 5; i++)
+	for (uint8_t i = 0; i < NEIGHBOUR_PENDING + 2; i++)
 		assert_int_equal(rig_resolve(rig, 0, GUEST, i, 100), NEIGHBOUR_WAITING);
 	assert_int_equal(counters(rig)->pending_dropped, 2);
 	rig_clear(rig);
 	answer(rig, GUEST, &rig_guest);
-	assert_int_equal(rig->sent_count, 3);
-	for (uint8_t i = 0; i < 3; i++)
+	assert_int_equal(rig->sent_count, NEIGHBOUR_PENDING);
+	for (uint8_t i = 0; i < NEIGHBOUR_PENDING; i++)
 		assert_int_equal(rig->sent[i].bytes[12], i + 2);
 	/* Known now. */
 	assert_int_equal(rig_resolve(rig, 0, GUEST, 9, 100), NEIGHBOUR_READY);
-	assert_int_equal(rig->sent_count, 4);
+	assert_int_equal(rig->sent_count, NEIGHBOUR_PENDING + 1);
 	rig_destroy(rig);
 }
 
