@@ -108,9 +108,9 @@ void nat_identify(struct nat *nat, const struct frame *frame, struct nat_packet 
 
 	if (packet->version != 4 || (read_be16(packet->ip + 6) & IPV4_DONT_FRAGMENT))
 		return;
-	/* A GSO frame becomes several packets, numbered from this one on. */
+	/* A GSO frame becomes several packets, numbered from this one on, but for fragments. */
 	if (frame->gso != FRAME_GSO_NONE && frame->gso != FRAME_GSO_UDP4_FRAGMENT &&
-	    frame->gso_size != 0)
+	    frame->gso != FRAME_GSO_FRAGMENT && frame->gso_size != 0)
 		count = (frame->length + frame->gso_size - 1) / frame->gso_size;
 	which = (uint8_t)(nat_hash_ip(nat, &packet->destination, packet->protocol) >> 56);
 	/* relaxed: the numbers need not come in any order, only not twice soon. */

@@ -44,7 +44,7 @@ static uint32_t find_next_field(const uint8_t *ip, uint32_t fragment_at)
 /* Sends up the packet that stands in `whole`: `head` bytes of headers (IPv6: without the fragment
  * header), then `length` of payload. */
 static enum reassembly_result deliver(struct reassembly *r, uint32_t owner, uint32_t l3,
-				      uint32_t head, uint32_t length, uint8_t next)
+				      uint32_t head, uint32_t length, uint8_t next, uint16_t mtu)
 {
 	uint8_t *ip = r->whole + l3;
 	uint16_t sum = 0;
@@ -59,7 +59,7 @@ static enum reassembly_result deliver(struct reassembly *r, uint32_t owner, uint
 		write_be16(ip + 4, (uint16_t)(head - l3 - PARSE_IPV6_LENGTH + length));
 		ip[find_next_field(ip, head - l3)] = next;
 	}
-	r->events.complete(r->events.context, owner, r->whole, head + length);
+	r->events.complete(r->events.context, owner, r->whole, head + length, mtu);
 	return REASSEMBLY_COMPLETE;
 }
 
@@ -97,7 +97,7 @@ static enum reassembly_result join(struct reassembly *r, struct datagram *datagr
 		if (datagram->congested)
 			mark_congestion(r->whole + l3);
 		r->counters.complete++;
-		result = deliver(r, owner, l3, head, datagram->total, next);
+		result = deliver(r, owner, l3, head, datagram->total, next, datagram->mtu);
 	}
 	reassembly_free(r, datagram);
 	return result;
@@ -268,6 +268,8 @@ static enum reassembly_result add_piece(struct reassembly *r, struct datagram *d
 	datagram->count++;
 	datagram->have += fragment->length;
 	datagram->congested |= fragment->congested;
+	if (packet->network_length > datagram->mtu)
+		datagram->mtu = (uint16_t)packet->network_length;
 	if (!fragment->more)
 		datagram->total = fragment->offset + fragment->length;
 	r->counters.fragments++;
@@ -285,7 +287,7 @@ static enum reassembly_result take_atomic(struct reassembly *r, uint32_t owner,
 	memcpy(r->whole + head, fragment->payload, fragment->length);
 	r->counters.atomic++;
 	return deliver(r, owner, (uint32_t)(packet->network - packet->bytes), head,
-		       fragment->length, fragment->next);
+		       fragment->length, fragment->next, (uint16_t)packet->network_length);
 }
 
 enum reassembly_result reassembly_input(struct reassembly *r, uint32_t owner,

@@ -33,8 +33,11 @@ struct reassembly_limits {
 
 struct reassembly_events {
 	/* A whole packet, as an Ethernet frame with the first fragment's headers; valid during the
-	 * call, which may not call back. */
-	void (*complete)(void *context, uint32_t owner, const uint8_t *frame, size_t length);
+	 * call, which may not call back. `mtu` is the length of its longest fragment: who cuts it
+	 * again keeps to that, as its sender may know of a narrow link further on that will not be
+	 * told of twice. */
+	void (*complete)(void *context, uint32_t owner, const uint8_t *frame, size_t length,
+			 uint16_t mtu);
 	/* Time is over, and the first fragment was there: `frame` is it, for ICMP time exceeded
 	 * (RFC 1122, 3.3.2; RFC 8200, 4.5). May be NULL. */
 	void (*expired)(void *context, uint32_t owner, const uint8_t *frame, size_t length);

@@ -47,6 +47,7 @@ struct datagram {
 	uint32_t have;	/* payload bytes that are there */
 	uint32_t total; /* and how many it takes; 0: not known yet */
 	uint16_t count;
+	uint16_t mtu;	/* bytes of the longest fragment, from its IP header */
 	bool dead;	/* overlapped */
 	bool congested; /* a piece had ECN's CE (RFC 3168, 5.3) */
 	struct piece_list pieces;

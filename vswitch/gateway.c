@@ -22,14 +22,11 @@
 
 #define LEASES_MAX 65536u
 
-/* The leg's output. */
-static void leg_send(void *context, const uint8_t *frame, size_t length)
+void gateway_leg_put(struct gateway_leg *leg, const uint8_t *frame, size_t length, uint16_t mtu)
 {
-	struct gateway_leg *leg = context;
-
 	if (leg->port == NULL)
 		return;
-	if (!port_gateway_put(leg->port, frame, length)) {
+	if (!port_gateway_put(leg->port, frame, length, mtu)) {
 		leg->gateway->counters.full++;
 		return;
 	}
@@ -37,6 +34,12 @@ static void leg_send(void *context, const uint8_t *frame, size_t length)
 	if (!leg->unsent)
 		gateway_finish_later(leg->gateway);
 	leg->unsent = true;
+}
+
+/* The leg's output. */
+static void leg_send(void *context, const uint8_t *frame, size_t length)
+{
+	gateway_leg_put(context, frame, length, 0);
 }
 
 static void set_timer(struct gateway *gateway, uint64_t next, uint64_t now)

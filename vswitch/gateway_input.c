@@ -52,7 +52,7 @@ static bool is_guarded(const struct port *port)
 
 /* Into the segment of the leg as if from outside it, so that workers route it: from our own MAC to
  * our own MAC. */
-static void send_again(struct gateway_leg *leg, const uint8_t *frame, size_t length)
+static void send_again(struct gateway_leg *leg, const uint8_t *frame, size_t length, uint16_t mtu)
 {
 	uint8_t *copy = malloc(length);
 
@@ -61,7 +61,7 @@ static void send_again(struct gateway_leg *leg, const uint8_t *frame, size_t len
 	memcpy(copy, frame, length);
 	memcpy(copy, leg->route.mac.bytes, MAC_LENGTH);
 	memcpy(copy + MAC_LENGTH, leg->route.mac.bytes, MAC_LENGTH);
-	route_send(&leg->route.output, copy, length);
+	gateway_leg_put(leg, copy, length, mtu);
 	free(copy);
 }
 
@@ -280,13 +280,14 @@ void gateway_leg_ready(void *context)
 	gateway_finish(leg->gateway);
 }
 
-void gateway_reassembled(void *context, uint32_t owner, const uint8_t *frame, size_t length)
+void gateway_reassembled(void *context, uint32_t owner, const uint8_t *frame, size_t length,
+			 uint16_t mtu)
 {
 	struct gateway *gateway = context;
 	struct gateway_leg *leg = &gateway->legs[owner >> 16 == GATEWAY_OUTER];
 
 	if (leg->port != NULL)
-		send_again(leg, frame, length);
+		send_again(leg, frame, length, mtu);
 }
 
 void gateway_reassembly_expired(void *context, uint32_t owner, const uint8_t *frame, size_t length)
@@ -320,7 +321,7 @@ void gateway_neighbour_unreachable(void *context, const struct route_leg *route,
 		sender = &gateway->legs[GATEWAY_INNER].route;
 	size = icmp_error_write(sender, &packet, ICMP_HOST_UNREACHABLE, 0, error, sizeof(error));
 	if (size > 0)
-		send_again(leg, error, size);
+		send_again(leg, error, size, 0);
 }
 
 /* Somebody on a link uses an address of ours: said, and of an address by DHCP given back. */

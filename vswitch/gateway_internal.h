@@ -120,6 +120,9 @@ void gateway_finish(struct gateway *gateway);
 /* Calls gateway_finish() from the event loop, soon: for callbacks in the midst of something. */
 void gateway_finish_later(struct gateway *gateway);
 
+/* Queues a frame into the leg's segment, cut so that it fits `mtu`; 0: its link. */
+void gateway_leg_put(struct gateway_leg *leg, const uint8_t *frame, size_t length, uint16_t mtu);
+
 /* A gateway for the network's, without configuration or ports. 0 or -ENOMEM. */
 int gateway_create(struct vswitch *vswitch, const struct network *network, struct gateway **out);
 
@@ -163,7 +166,8 @@ uint64_t gateway_services_tick(struct gateway *gateway, uint64_t now);
 /* gateway_input.c: takes what a leg's port has for control. */
 void gateway_leg_ready(void *leg);
 /* Events of the engines. */
-void gateway_reassembled(void *gateway, uint32_t owner, const uint8_t *frame, size_t length);
+void gateway_reassembled(void *gateway, uint32_t owner, const uint8_t *frame, size_t length,
+			 uint16_t mtu);
 void gateway_reassembly_expired(void *gateway, uint32_t owner, const uint8_t *frame, size_t length);
 void gateway_neighbour_unreachable(void *gateway, const struct route_leg *leg, const uint8_t *frame,
 				   size_t length);

@@ -33,10 +33,18 @@ static void stage_drop(const struct stage *stage, enum drop_reason reason)
 	counter_drop(&stage->from->port->counters[stage->context->worker->id], reason, 1);
 }
 
+/* Says why a frame goes to control, in one piece. */
+static void note_punt(struct frame *frame, enum gateway_punt punt)
+{
+	if (frame->gso == FRAME_GSO_FRAGMENT)
+		frame->gso = FRAME_GSO_NONE;
+	frame->punt = (uint8_t)punt;
+}
+
 /* Leaves a frame to control. */
 static void stage_punt(const struct stage *stage, struct frame *frame, enum gateway_punt punt)
 {
-	frame->punt = (uint8_t)punt;
+	note_punt(frame, punt);
 	stage->batch->frames[stage->batch->count++] = frame;
 }
 
@@ -162,7 +170,7 @@ static void stage_forward(const struct stage *stage, const struct leg_view *leg,
 		stage_punt(stage, frame, GATEWAY_PUNT_NEIGHBOUR);
 		return;
 	}
-	frame->punt = GATEWAY_PUNT_NEIGHBOUR;
+	note_punt(frame, GATEWAY_PUNT_NEIGHBOUR);
 	pipeline_add(stage->context, leg->port, frame);
 }
 

@@ -85,15 +85,18 @@ static void gateway_port_close(struct port *port)
 }
 
 /* A packet of the gateway's own that is longer than the link leaves in fragments; one from our MAC
- * to our MAC is still to be routed. */
-static void fit(const struct gateway_port *gateway, struct frame *frame)
+ * to our MAC is still to be routed, and only what it was put together of bounds it. */
+static void fit(const struct gateway_port *gateway, struct frame *frame, uint32_t limit)
 {
 	enum drop_reason reason;
 	/* relaxed: a number on its own. */
-	uint16_t mtu = atomic_load_explicit(&gateway->mtu, memory_order_relaxed);
+	uint32_t mtu = atomic_load_explicit(&gateway->mtu, memory_order_relaxed);
 
-	if (frame->length > PACKET_ETHERNET_LENGTH + (uint32_t)mtu &&
-	    memcmp(frame->head, frame->head + MAC_LENGTH, MAC_LENGTH) != 0 &&
+	if (memcmp(frame->head, frame->head + MAC_LENGTH, MAC_LENGTH) == 0)
+		mtu = limit;
+	else if (limit != 0 && limit < mtu)
+		mtu = limit;
+	if (mtu != 0 && frame->length > PACKET_ETHERNET_LENGTH + mtu &&
 	    forward_check(frame, &reason) != FORWARD_DROP)
 		forward_fits_own(frame, mtu);
 }
@@ -108,7 +111,10 @@ static uint32_t gateway_port_receive(struct port_queue *queue, struct burst *bur
 	uint32_t taken = 0;
 
 	while (entry != NULL && burst->count < burst->limit) {
-		fit(gateway, burst_lend(burst, entry->bytes, entry->length));
+		uint16_t limit;
+
+		memcpy(&limit, entry->note, sizeof(limit));
+		fit(gateway, burst_lend(burst, entry->bytes, entry->length), limit);
 		bytes += entry->length;
 		taken++;
 		entry = frame_ring_next(gateway->from_control, entry);
@@ -248,12 +254,13 @@ void port_gateway_set_mtu(struct port *port, uint16_t mtu)
 	atomic_store_explicit(&gateway->mtu, mtu, memory_order_relaxed);
 }
 
-bool port_gateway_put(struct port *port, const uint8_t *frame, size_t length)
+bool port_gateway_put(struct port *port, const uint8_t *frame, size_t length, uint16_t mtu)
 {
 	struct gateway_port *gateway = port->private;
 
 	return length >= FRAME_LENGTH_MIN && length <= FRAME_LENGTH_MAX &&
-	       frame_ring_put_bytes(gateway->from_control, frame, (uint32_t)length, NULL, 0);
+	       frame_ring_put_bytes(gateway->from_control, frame, (uint32_t)length, &mtu,
+				    sizeof(mtu));
 }
 
 void port_gateway_flush(struct port *port)

@@ -49,9 +49,10 @@ void port_gateway_deafen(struct port *port);
 /* Control. IP packets that are put and are longer leave in fragments. */
 void port_gateway_set_mtu(struct port *port, uint16_t mtu);
 
-/* Control. Queues a whole frame into the segment; it is on its way with port_gateway_flush().
- * False: no room, it is lost, as on any wire. */
-bool port_gateway_put(struct port *port, const uint8_t *frame, size_t length);
+/* Control. Queues a whole frame into the segment; it is on its way with port_gateway_flush(). An IP
+ * packet longer than `mtu` (0: any) is cut to fit it, wherever it goes. False: no room, it is lost,
+ * as on any wire. */
+bool port_gateway_put(struct port *port, const uint8_t *frame, size_t length, uint16_t mtu);
 void port_gateway_flush(struct port *port);
 
 extern const struct port_type port_gateway;

@@ -49,7 +49,8 @@ static uint8_t byte_at(uint32_t offset, uint8_t way)
 	return (uint8_t)((offset * 7 + (offset >> 8)) << 1 | way);
 }
 
-static void complete_check(void *context, uint32_t owner, const uint8_t *frame, size_t length)
+static void complete_check(void *context, uint32_t owner, const uint8_t *frame, size_t length,
+			   uint16_t mtu)
 {
 	struct fuzz *fuzz = context;
 	uint8_t *exact = malloc(length);

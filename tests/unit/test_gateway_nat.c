@@ -215,6 +215,14 @@ static void test_fragments(void **state)
 			assert_int_equal(check_be16(part->bytes + part->l4), 4000);
 		free(part);
 	}
+	/* In pieces no longer than they were: who cut them may know of a narrow link. */
+	host_send_fragments(lab.a, &sent, 1200);
+	for (unsigned i = 0; i < 2; i++) {
+		part = host_receive(lab.router);
+		assert_true(part->fragment);
+		assert_int_equal(part->length, 14 + 20 + (i == 0 ? 1200 : 808));
+		free(part);
+	}
 	host_expect_nothing(lab.router);
 	lab_close(&lab);
 }

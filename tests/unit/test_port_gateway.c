@@ -86,15 +86,15 @@ static void test_put_lengths(void **state)
 
 	open_two(&lab);
 	port = vswitch_find_port(lab.fixture.vswitch, "lab.gw");
-	assert_false(port_gateway_put(port, frame, FRAME_LENGTH_MIN - 1));
-	assert_false(port_gateway_put(port, frame, FRAME_LENGTH_MAX + 1));
+	assert_false(port_gateway_put(port, frame, FRAME_LENGTH_MIN - 1, 0));
+	assert_false(port_gateway_put(port, frame, FRAME_LENGTH_MAX + 1, 0));
 	memcpy(frame, "\x52\0\0\0\0\xa1\x02\0\0\0\x01\x01\x88\xb5", 14);
 	for (uint32_t length = 14; length < 60000; length = length * 3 + 1) {
 		struct arrival *arrival;
 
 		for (uint32_t i = 14; i < length; i++)
 			frame[i] = (uint8_t)(i * 3 + (i >> 8));
-		assert_true(port_gateway_put(port, frame, length));
+		assert_true(port_gateway_put(port, frame, length, 0));
 		port_gateway_flush(port);
 		arrival = host_receive(lab.a);
 		assert_int_equal(arrival->length, length);
@@ -116,7 +116,7 @@ static void test_put_until_full(void **state)
 	open_two(&lab);
 	port = vswitch_find_port(lab.fixture.vswitch, "lab.gw");
 	/* Nothing leaves before the flush. */
-	while (port_gateway_put(port, frame, sizeof(frame)))
+	while (port_gateway_put(port, frame, sizeof(frame), 0))
 		put++;
 	assert_in_range(put, 128, 300);
 	port_gateway_flush(port);
@@ -133,7 +133,7 @@ static void test_put_until_full(void **state)
 		}
 	}
 	/* The worker gives the room back when it has sent. */
-	while (!port_gateway_put(port, frame, sizeof(frame)))
+	while (!port_gateway_put(port, frame, sizeof(frame), 0))
 		sched_yield();
 	lab_close(&lab);
 }

@@ -20,15 +20,18 @@ struct rig {
 	uint32_t complete, expired;
 	uint32_t owner;
 	size_t length;
+	uint16_t mtu;
 	uint8_t frame[PACKET_LENGTH_MAX + 64];
 	uint32_t pointer;
 };
 
-static void on_complete(void *context, uint32_t owner, const uint8_t *frame, size_t length)
+static void on_complete(void *context, uint32_t owner, const uint8_t *frame, size_t length,
+			uint16_t mtu)
 {
 	struct rig *rig = context;
 
 	rig->complete++;
+	rig->mtu = mtu;
 	rig->owner = owner;
 	rig->length = length;
 	memcpy(rig->frame, frame, length);
@@ -215,6 +218,7 @@ static void test_rfc791_any_order(void **state)
 			    n == 2 ? REASSEMBLY_COMPLETE : REASSEMBLY_WAITING);
 		}
 		assert_int_equal(rig->complete, 1);
+		assert_in_range(rig->mtu, 1220, 1264);
 		check_whole(rig, &whole);
 		check_empty(rig);
 		assert_int_equal(counters(rig)->fragments, 3);
