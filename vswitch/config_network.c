@@ -81,23 +81,12 @@ static int read_uplink(const char *file, const struct config_node *value, void *
 	return rc;
 }
 
-static int read_mac_number(const char *file, const struct config_node *value, uint64_t high,
-			   uint32_t *out, struct error *error)
-{
-	uint64_t n;
-	int rc = config_node_number(file, value, 1, high, &n, error);
-
-	if (rc == 0)
-		*out = (uint32_t)n;
-	return rc;
-}
-
 static int read_mac_limit(const char *file, const struct config_node *value, void *out,
 			  struct error *error)
 {
 	struct network_draft *draft = out;
 
-	return read_mac_number(file, value, MAC_LIMIT_MAX, &draft->network.mac_limit, error);
+	return config_value_u32(file, value, 1, MAC_LIMIT_MAX, &draft->network.mac_limit, error);
 }
 
 static int read_mac_quota(const char *file, const struct config_node *value, void *out,
@@ -106,7 +95,7 @@ static int read_mac_quota(const char *file, const struct config_node *value, voi
 	struct network_draft *draft = out;
 
 	draft->quota_given = true;
-	return read_mac_number(file, value, MAC_LIMIT_MAX, &draft->network.mac_quota, error);
+	return config_value_u32(file, value, 1, MAC_LIMIT_MAX, &draft->network.mac_quota, error);
 }
 
 static int read_mac_age(const char *file, const struct config_node *value, void *out,
@@ -114,7 +103,7 @@ static int read_mac_age(const char *file, const struct config_node *value, void 
 {
 	struct network_draft *draft = out;
 
-	return read_mac_number(file, value, MAC_AGE_MAX, &draft->network.mac_age, error);
+	return config_value_u32(file, value, 1, MAC_AGE_MAX, &draft->network.mac_age, error);
 }
 
 static int read_macs(const char *file, const struct config_node *value, void *out,

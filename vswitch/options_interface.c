@@ -37,12 +37,8 @@ static int read_queues(const char *file, const struct config_node *value, void *
 		       struct error *error)
 {
 	struct port_config *port = out;
-	uint64_t n;
-	int rc = config_node_number(file, value, 1, QUEUES_MAX, &n, error);
 
-	if (rc == 0)
-		port->options.interface.queues = (uint16_t)n;
-	return rc;
+	return config_value_u16(file, value, 1, QUEUES_MAX, &port->options.interface.queues, error);
 }
 
 static int read_allow(const char *file, const struct config_node *value, void *out,

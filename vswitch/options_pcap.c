@@ -1,5 +1,6 @@
 /* What a pcap port may say in the configuration: its table of keys, used by port_pcap.c through the
  * port contract. Control thread, weftd --check, fuzzer. */
+#include "vswitch/config_values.h"
 #include "vswitch/options.h"
 
 static int read_replay(const char *file, const struct config_node *value, void *out,
@@ -39,12 +40,8 @@ static int read_loops(const char *file, const struct config_node *value, void *o
 		      struct error *error)
 {
 	struct port_config *port = out;
-	uint64_t n;
-	int rc = config_node_number(file, value, 0, UINT32_MAX, &n, error);
 
-	if (rc == 0)
-		port->options.pcap.loops = (uint32_t)n;
-	return rc;
+	return config_value_u32(file, value, 0, UINT32_MAX, &port->options.pcap.loops, error);
 }
 
 static const struct config_key inner_keys[] = {

@@ -80,12 +80,9 @@ static int read_queues(const char *file, const struct config_node *value, void *
 		       struct error *error)
 {
 	struct port_config *port = out;
-	uint64_t n;
-	int rc = config_node_number(file, value, 1, CONFIG_TAP_QUEUES_MAX, &n, error);
 
-	if (rc == 0)
-		port->options.tap.queues = (uint16_t)n;
-	return rc;
+	return config_value_u16(file, value, 1, CONFIG_TAP_QUEUES_MAX, &port->options.tap.queues,
+				error);
 }
 
 const struct config_key port_tap_keys[] = {

@@ -1,5 +1,6 @@
 /* What a vhost-user port may say in the configuration: its table of keys, used by port_vhost_user.c
  * through the port contract. Control thread, weftd --check, fuzzer. */
+#include "vswitch/config_values.h"
 #include "vswitch/options.h"
 
 #include <string.h>
@@ -37,24 +38,18 @@ static int read_queues(const char *file, const struct config_node *value, void *
 		       struct error *error)
 {
 	struct port_config *port = out;
-	uint64_t n;
-	int rc = config_node_number(file, value, 1, VHOST_QUEUE_PAIRS_MAX, &n, error);
 
-	if (rc == 0)
-		port->options.vhost_user.queues = (uint16_t)n;
-	return rc;
+	return config_value_u16(file, value, 1, VHOST_QUEUE_PAIRS_MAX,
+				&port->options.vhost_user.queues, error);
 }
 
 static int read_mtu(const char *file, const struct config_node *value, void *out,
 		    struct error *error)
 {
 	struct port_config *port = out;
-	uint64_t n;
-	int rc = config_node_number(file, value, MTU_MIN, MTU_MAX, &n, error);
 
-	if (rc == 0)
-		port->options.vhost_user.mtu = (uint16_t)n;
-	return rc;
+	return config_value_u16(file, value, MTU_MIN, MTU_MAX, &port->options.vhost_user.mtu,
+				error);
 }
 
 /* Of a client's socket the frontend decides. */
