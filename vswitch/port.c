@@ -144,10 +144,13 @@ void port_queue_halt(struct port_queue *queue)
 			  NULL);
 }
 
-void port_queue_stop(struct port_queue *queue)
+void port_stop_queues(struct port *port)
 {
-	port_queue_halt(queue);
-	port_grace_period(queue->port);
+	for (uint16_t i = 0; i < port->receive_count; i++)
+		port_queue_halt(&port->receive_queues[i]);
+	for (uint16_t i = 0; i < port->send_count; i++)
+		port_queue_halt(&port->send_queues[i]);
+	port_grace_period(port);
 }
 
 void port_grace_period(struct port *port)

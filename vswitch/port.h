@@ -37,8 +37,8 @@ struct port_queue {
 	 * worker may still be in the queue (port_queue_halt). */
 	_Atomic int wake_fd;
 	/* Control: set and cleared by the type's open/close or its callbacks
-	 * (port_queue_start/stop); worker: acquire. A queue that is not running is neither received
-	 * from nor sent to. */
+	 * (port_queue_start, port_queue_halt); worker: acquire. A queue that is not running is
+	 * neither received from nor sent to. */
 	_Atomic bool running;
 	/* Receive: the worker that polls it. Control writes at attach, and moves the queue; a
 	 * worker reads it when an event came late. */
@@ -136,13 +136,12 @@ void port_free_queues(struct port *port);
 void port_queue_start(struct port_queue *queue, int wake_fd);
 
 /* Stops a queue without waiting: workers begin no new use of it, wake_fd is out of every epoll set.
- * What it uses may be freed only after port_grace_period(). For stopping several queues with one
- * wait. */
+ * What it uses may be freed only after port_grace_period(). */
 void port_queue_halt(struct port_queue *queue);
 
-/* port_queue_halt(), and returns after a grace period: no worker uses it, wake_fd is out of every
+/* Stops all queues of the port with one wait: no worker uses them any more, and no wake_fd is in an
  * epoll set. */
-void port_queue_stop(struct port_queue *queue);
+void port_stop_queues(struct port *port);
 
 /* Notes the link state, logs the change, and forgets the MACs learned behind a port that went down.
  */

@@ -76,9 +76,7 @@ static void gateway_port_close(struct port *port)
 
 	if (gateway == NULL)
 		return;
-	port_queue_halt(&port->receive_queues[0]);
-	port_queue_halt(&port->send_queues[0]);
-	port_grace_period(port);
+	port_stop_queues(port);
 	port_set_link(port, false);
 	gateway_port_free(gateway);
 	port->private = NULL;

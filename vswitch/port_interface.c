@@ -78,11 +78,7 @@ static void close_queues(struct port *port, struct interface *interface)
 {
 	if (!is_open(interface))
 		return;
-	for (uint16_t i = 0; i < port->receive_count; i++)
-		port_queue_halt(&port->receive_queues[i]);
-	for (uint16_t i = 0; i < port->send_count; i++)
-		port_queue_halt(&port->send_queues[i]);
-	port_grace_period(port);
+	port_stop_queues(port);
 	for (uint16_t i = 0; i < interface->count; i++)
 		interface->lost += interface->driver->lost(interface->queues[i]);
 	interface->driver->close(interface->queues, interface->count);

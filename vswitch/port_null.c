@@ -18,8 +18,7 @@ static int null_open(struct port *port, struct event_base *loop, struct error *e
 
 static void null_close(struct port *port)
 {
-	if (port->send_count > 0)
-		port_queue_stop(&port->send_queues[0]);
+	port_stop_queues(port);
 	port_set_link(port, false);
 }
 

@@ -74,11 +74,7 @@ static void pcap_port_close(struct port *port)
 
 	if (!pcap)
 		return;
-	for (uint16_t i = 0; i < port->receive_count; i++)
-		port_queue_halt(&port->receive_queues[i]);
-	for (uint16_t i = 0; i < port->send_count; i++)
-		port_queue_halt(&port->send_queues[i]);
-	port_grace_period(port);
+	port_stop_queues(port);
 	port_set_link(port, false);
 	close_replay(&pcap->replay);
 	lost = pcapng_close(pcap->record);

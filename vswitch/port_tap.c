@@ -45,7 +45,6 @@ static bool is_gone(const struct tap *tap)
 	return atomic_load_explicit(&tap->gone, memory_order_relaxed);
 }
 
-static void stop_queues(struct port *port);
 static void start_queues(struct port *port);
 
 static void retry_later(struct tap *tap)
@@ -102,7 +101,7 @@ static void on_gone(evutil_socket_t fd, short what, void *context)
 
 	if (read(fd, &count, sizeof(count)) != sizeof(count))
 		return;
-	stop_queues(port);
+	port_stop_queues(port);
 	set_fault(port, "interface gone");
 	port_set_link(port, false);
 	if (tap->device.given || port->config.options.tap.existing)
@@ -155,20 +154,11 @@ static void tap_close(struct port *port)
 
 	if (!tap)
 		return;
-	stop_queues(port);
+	port_stop_queues(port);
 	port_set_link(port, false);
 	tap_uplink_withdraw(port);
 	tap_free(tap);
 	port->private = NULL;
-}
-
-static void stop_queues(struct port *port)
-{
-	for (uint16_t i = 0; i < port->receive_count; i++)
-		port_queue_halt(&port->receive_queues[i]);
-	for (uint16_t i = 0; i < port->send_count; i++)
-		port_queue_halt(&port->send_queues[i]);
-	port_grace_period(port);
 }
 
 static void start_queues(struct port *port)

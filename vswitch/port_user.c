@@ -69,9 +69,7 @@ static void user_close(struct port *port)
 
 	if (!user)
 		return;
-	port_queue_halt(&port->receive_queues[0]);
-	port_queue_halt(&port->send_queues[0]);
-	port_grace_period(port);
+	port_stop_queues(port);
 	port_set_link(port, false);
 	user_free(user);
 	port->private = NULL;

@@ -64,9 +64,12 @@ void port_grace_period(struct port *port)
 {
 }
 
-void port_queue_stop(struct port_queue *queue)
+void port_stop_queues(struct port *port)
 {
-	port_queue_halt(queue);
+	for (uint16_t i = 0; i < port->receive_count; i++)
+		port_queue_halt(&port->receive_queues[i]);
+	for (uint16_t i = 0; i < port->send_count; i++)
+		port_queue_halt(&port->send_queues[i]);
 }
 
 void port_set_link(struct port *port, bool up)
