@@ -199,6 +199,94 @@ static void check_forward(const char *file, const struct network_config *network
 	}
 }
 
+/* A forward for which the host listens, of whichever network. */
+struct listener {
+	const struct network_config *network;
+	const struct nat_forward *forward;
+	uint32_t place; /* in the configuration */
+};
+
+static int compare_listeners(const void *a, const void *b)
+{
+	const struct listener *x = a, *y = b;
+	int order = (int)x->forward->listen_first - (int)y->forward->listen_first;
+
+	return order != 0 ? order : (x->place > y->place) - (x->place < y->place);
+}
+
+/* Whether the host could not listen for both. */
+static bool exclude(const struct nat_forward *a, const struct nat_forward *b)
+{
+	return (a->protocol & b->protocol) != 0 && ip_is_v4(&a->to) == ip_is_v4(&b->to) &&
+	       (!a->has_address || !b->has_address || ip_equal(&a->address, &b->address));
+}
+
+/* The later of the two is to blame. */
+static void report_listeners(const char *file, const struct listener *a, const struct listener *b,
+			     struct error *all)
+{
+	const struct listener *first = a->place < b->place ? a : b, *second = first == a ? b : a;
+	char words[384], text[CONFIG_LISTEN_TEXT_LENGTH], line[32] = "";
+
+	if (file != NULL && first->forward->line != 0)
+		snprintf(line, sizeof(line), " on line %u", first->forward->line);
+	snprintf(
+	    words, sizeof(words),
+	    "listens on %s of the host, where network '%s' listens already (%s/%s%s); allowed: "
+	    "other ports, or another protocol or address",
+	    config_forward_listen(second->forward, text), first->network->name,
+	    config_forward_protocol(first->forward),
+	    config_forward_to(first->forward, (char[CONFIG_LISTEN_TEXT_LENGTH]){ 0 }), line);
+	config_check_report(file, second->forward->line, "networks", second->network->name,
+			    "forward", words, all);
+}
+
+static uint32_t list_listeners(const struct config *config, struct listener *listeners)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < config->network_count; i++) {
+		const struct network_config *network = &config->networks[i];
+
+		if (network->gateway == NULL || !network->gateway->nat.host_listens)
+			continue;
+		for (uint32_t f = 0; f < network->gateway->nat.forward_count; f++, count++)
+			if (listeners != NULL)
+				listeners[count] =
+				    (struct listener){ network, &network->gateway->nat.forwards[f],
+						       count };
+	}
+	return count;
+}
+
+/* User uplinks share the host's ports. Those of one network were looked at by themselves. */
+static int check_listeners(const char *file, const struct config *config, struct error *all)
+{
+	uint32_t count = list_listeners(config, NULL);
+	struct listener *listeners = calloc((size_t)count + 1, sizeof(*listeners));
+
+	if (listeners == NULL)
+		return -ENOMEM;
+	list_listeners(config, listeners);
+	qsort(listeners, count, sizeof(*listeners), compare_listeners);
+	for (uint32_t i = 0; i < count; i++) {
+		const struct listener *a = &listeners[i];
+
+		for (uint32_t j = i + 1; j < count; j++) {
+			const struct listener *b = &listeners[j];
+
+			if (b->forward->listen_first > a->forward->listen_last)
+				break;
+			if (a->network == b->network || !exclude(a->forward, b->forward))
+				continue;
+			report_listeners(file, a, b, all);
+			break;
+		}
+	}
+	free(listeners);
+	return 0;
+}
+
 int config_check_gateways(const char *file, const struct config *config,
 			  const struct network_config *const *sorted, struct error *all)
 {
@@ -211,5 +299,7 @@ int config_check_gateways(const char *file, const struct config *config,
 		for (uint32_t f = 0; f < network->gateway->nat.forward_count; f++)
 			check_forward(file, network, f, all);
 	}
+	if (check_listeners(file, config, all) < 0)
+		return -ENOMEM;
 	return check_prefixes(file, config, all);
 }
