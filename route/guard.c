@@ -50,11 +50,17 @@ static enum guard_verdict drop(enum drop_reason why, enum drop_reason *reason)
 	return GUARD_DROP;
 }
 
-/* Of an address that the guest does not have. */
-static enum guard_verdict drop_address(const struct guard *guard, const struct ip *ip,
-				       enum drop_reason *reason)
+/* About an address that the guest does not have. */
+static enum guard_verdict check_new(const struct guard *guard, const struct ip *ip,
+				    enum drop_reason *reason)
 {
-	return drop(is_gateway(guard, ip) ? DROP_SPOOFED_SERVER : DROP_SPOOFED_ADDRESS, reason);
+	if (is_gateway(guard, ip))
+		return drop(DROP_SPOOFED_SERVER, reason);
+	for (unsigned i = 0; i < guard->prefix_count; i++) {
+		if (ip_prefix_contains(&guard->prefixes[i], ip))
+			return GUARD_ASK;
+	}
+	return drop(DROP_SPOOFED_ADDRESS, reason);
 }
 
 static enum guard_verdict check_arp(const struct guard *guard, const uint8_t *source,
@@ -72,7 +78,7 @@ static enum guard_verdict check_arp(const struct guard *guard, const uint8_t *so
 	/* A probe claims nothing (RFC 5227, 2.1.1). */
 	if (ip_is_unspecified(&sender) || guard_has(guard, &sender))
 		return GUARD_PASS;
-	return drop_address(guard, &sender, reason);
+	return check_new(guard, &sender, reason);
 }
 
 /* Whether it is a datagram to this port. */
@@ -94,7 +100,7 @@ static enum guard_verdict check_ipv4(const struct guard *guard, const struct cla
 	if (ip_is_unspecified(&claim->source) && goes_to(claim, DHCP_SERVER) &&
 	    read_be16(claim->l4) == DHCP_CLIENT)
 		return GUARD_PASS;
-	return drop_address(guard, &claim->source, reason);
+	return check_new(guard, &claim->source, reason);
 }
 
 /* What only a router may say, or what claims another's address (RFC 6105; RFC 4861, 4.4). */
@@ -164,13 +170,7 @@ static enum guard_verdict check_ipv6(const struct guard *guard, const struct cla
 	if (ip_is_unspecified(&claim->source))
 		return may_come_from_nowhere(claim) ? GUARD_PASS
 						    : drop(DROP_SPOOFED_ADDRESS, reason);
-	if (is_gateway(guard, &claim->source))
-		return drop(DROP_SPOOFED_SERVER, reason);
-	for (unsigned i = 0; i < guard->prefix_count; i++) {
-		if (ip_prefix_contains(&guard->prefixes[i], &claim->source))
-			return GUARD_ASK;
-	}
-	return drop(DROP_SPOOFED_ADDRESS, reason);
+	return check_new(guard, &claim->source, reason);
 }
 
 static bool read_ipv4(const uint8_t *p, uint32_t room, struct claim *claim)

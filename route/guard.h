@@ -30,7 +30,7 @@ struct guard {
 	struct ip ips[GUARD_IPS_MAX];
 	uint8_t gateway_count;
 	struct ip gateway[GUARD_GATEWAY_MAX]; /* no guest may have these */
-	/* IPv6 prefixes in which guests make their own addresses: the first to use one has it. */
+	/* Prefixes in which guests choose their own addresses: the first to use one has it. */
 	uint8_t prefix_count;
 	struct ip_prefix prefixes[GUARD_PREFIXES_MAX];
 };

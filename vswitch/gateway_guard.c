@@ -4,15 +4,18 @@
  * A port's guest is known by its MAC: the one that the configuration names, else the first to be
  * seen since the link came up, unless another port of the network has it, or had it before weftd
  * was started again. Its addresses are its
- * leases, its reservations, the IPv6 addresses that follow from its MAC, and others that it made
- * itself, link-local ones or in an advertised prefix, and was first to use (RFC 6620). */
+ * leases, its reservations, the IPv6 addresses that follow from its MAC, and others that it chose
+ * itself, link-local ones or in a prefix whose addresses no server gives, and was first to use (RFC
+ * 6620). */
 #include "vswitch/gateway_internal.h"
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/parse.h"
 #include "nat/nat.h"
 #include "route/guard.h"
 #include "route/lease.h"
+#include "vswitch/config_gateway.h"
 
 #include <errno.h>
 #include <netinet/icmp6.h>
@@ -21,6 +24,7 @@
 
 #define CLAIMS_MAX   16u   /* the oldest goes for a seventeenth: privacy addresses change daily */
 #define CLAIMS_PAUSE 1000u /* ms: before the next one may, as it takes a look at all sessions */
+#define ARP_SENDER   14u
 #define ND_TARGET    8u
 #define ND_LENGTH    24u
 #define INTERFACE_ID 8u /* where it stands in an IPv6 address */
@@ -76,10 +80,20 @@ static void guard_add_gateway(struct guard *guard, const struct gateway *gateway
 		const struct ip_prefix *address = &leg->addresses[i];
 
 		guard->gateway[guard->gateway_count++] = address->ip;
-		if (!ip_is_v4(&address->ip) && gateway->config->advertise.enabled &&
-		    gateway->config->dhcp6.mode != DHCP6_STATEFUL)
+		if (!(ip_is_v4(&address->ip) ? gateway->config->dhcp.enabled
+					     : gateway->config->dhcp6.mode == DHCP6_STATEFUL))
 			guard->prefixes[guard->prefix_count++] = *address;
 	}
+}
+
+/* Whether guests choose their own addresses where this one is. */
+static bool is_choosable(const struct guard *guard, const struct ip *ip)
+{
+	for (unsigned i = 0; i < guard->prefix_count; i++) {
+		if (ip_prefix_contains(&guard->prefixes[i], ip))
+			return true;
+	}
+	return false;
 }
 
 /* Whether the address ends in the interface identifier of a MAC (RFC 4291, appendix A). */
@@ -128,8 +142,11 @@ static struct guard *guard_build(const struct gateway *gateway, const struct bin
 	lease_visit_mac(gateway->leases, guard->mac, add_lease, guard);
 	guard->settled = binding->fixed || guard->count > 0;
 	guard_add_own(guard);
-	for (unsigned i = 0; i < binding->claim_count; i++)
-		guard_add(guard, &binding->claims[i]);
+	/* Those from before a change of the configuration may be out of place. */
+	for (unsigned i = 0; i < binding->claim_count; i++) {
+		if (is_choosable(guard, &binding->claims[i]))
+			guard_add(guard, &binding->claims[i]);
+	}
 	return guard;
 }
 
@@ -258,13 +275,31 @@ void gateway_guard_lease(struct gateway *gateway, struct mac mac)
 		changed(gateway, port->binding);
 }
 
-/* Whether some other port has the address, or its guest may have it by lease. */
+/* Whether the address is reserved for another guest. */
+static bool is_reserved(const struct gateway *gateway, const struct port *by, const struct ip *ip)
+{
+	const struct dhcp_config *config = &gateway->config->dhcp;
+
+	for (uint32_t i = 0; i < config->host_count; i++) {
+		const struct dhcp_host *host = &config->hosts[i];
+
+		if ((host->has_ip4 && ip_equal(&host->ip4, ip)) ||
+		    (host->has_ip6 && ip_equal(&host->ip6, ip)))
+			return !host->has_mac ||
+			       memcmp(host->mac.bytes, by->binding->mac.bytes, MAC_LENGTH) != 0;
+	}
+	return false;
+}
+
+/* Whether some other port has the address, or its guest may have it by lease or reservation. */
 static bool is_taken(const struct gateway *gateway, const struct port *by, const struct ip *ip)
 {
 	const struct vswitch *vswitch = gateway->vswitch;
 	const struct lease *lease = lease_find_ip(gateway->leases, ip);
 
 	if (lease != NULL && memcmp(lease->mac.bytes, by->binding->mac.bytes, MAC_LENGTH) != 0)
+		return true;
+	if (is_reserved(gateway, by, ip))
 		return true;
 	for (uint16_t i = 0; i < vswitch->port_limit; i++) {
 		const struct port *port = vswitch->ports[i];
@@ -302,13 +337,9 @@ static bool claim(struct gateway *gateway, struct port *port, const struct ip *i
 {
 	struct binding *binding = port->binding;
 	const struct guard *guard = atomic_load_explicit(&port->guard, memory_order_relaxed);
-	bool inside = false;
 
-	if (guard == NULL)
-		return false;
-	for (unsigned i = 0; i < guard->prefix_count; i++)
-		inside |= ip_prefix_contains(&guard->prefixes[i], ip);
-	if (!inside || !ip_is_host(ip))
+	if (guard == NULL || !is_choosable(guard, ip) || !ip_is_host(ip) ||
+	    (ip_is_v4(ip) && config_guest_fault(gateway->config, ip)[0] != '\0'))
 		return false;
 	if (guard_has(guard, ip))
 		return true;
@@ -343,6 +374,7 @@ static bool may_say(struct gateway *gateway, struct port *port, const struct pac
 	const struct guard *guard = atomic_load_explicit(&port->guard, memory_order_relaxed);
 	uint8_t head[FRAME_SLOT];
 	struct frame frame = { .head = head + FRAME_HEADROOM, .length = (uint32_t)packet->length };
+	struct ip sender = packet->source;
 	enum drop_reason reason;
 
 	if (guard == NULL || !guard->has_mac ||
@@ -358,7 +390,10 @@ static bool may_say(struct gateway *gateway, struct port *port, const struct pac
 	case GUARD_PASS:
 		return true;
 	case GUARD_ASK:
-		return packet->ip_version == 6 && claim(gateway, port, &packet->source);
+		/* An ARP packet as long as the guard has made sure. */
+		if (packet->ethertype == ETHERTYPE_ARP)
+			sender = ip_from_v4_bytes(packet->network + ARP_SENDER);
+		return claim(gateway, port, &sender);
 	case GUARD_DROP:
 		break;
 	}

@@ -132,3 +132,26 @@ def test_guests_still_work(world):
     a, b = world.guests["a"], world.guests["b"]
     for family in (4, 6):
         assert a.ping(GATEWAY[family]) and a.ping(b.address(family)) and b.ping(GATEWAY[family])
+
+
+def test_addresses_that_nobody_gives(lab):
+    """Without DHCP (and without advertisements) guests have the addresses they say they have: whoever says it first."""
+    world = World(lab, "isolated", "none", network={"dhcp": False, "ra": False, "antispoof": True})
+    a, b = world.guests["a"], world.guests["b"]
+    a.static("10.8.0.50/24", "fd00:8::50/64")
+    b.static("10.8.0.51/24", "fd00:8::51/64")
+    for target in (GATEWAY[4], "10.8.0.51", GATEWAY[6], "fd00:8::51"):
+        assert a.ping(target)
+    refused = world.counters("gateway")["claims_refused"]
+    with contextlib.closing(a.namespace.raw_socket(a.device)) as sender:
+        for packet in (datagram(world, "10.8.0.51"), datagram(world, "fd00:8::51"), datagram(world, "10.8.0.255")):
+            sender.send(bytes(ether(world) / packet))
+        for packet in (datagram(world, GATEWAY[4]), datagram(world, GATEWAY[6])):
+            sender.send(bytes(ether(world) / packet))
+    wait_until(lambda: world.counters("gateway")["claims_refused"] == refused + 2, what="claims of the other's")
+    world.until_dropped("a", "spoofed_server", 1)
+    # Given by a server again, they are nobody's to choose.
+    world.config["networks"]["lab"]["dhcp"] = True
+    world.apply()
+    assert not a.ping(GATEWAY[4], wait=1) and a.ping(GATEWAY[6])
+    world.until_dropped("a", "spoofed_address")

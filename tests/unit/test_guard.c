@@ -276,6 +276,35 @@ static void test_arp(void **state)
 	assert_drop(check_arp(guest_mac, "10.0.0.10", 41), DROP_SPOOFED_ADDRESS);
 }
 
+/* Where no server gives the IPv4 addresses, they are claimed like those of IPv6. */
+static void test_chosen_ipv4(void **state)
+{
+	struct guard guard = make_guard();
+	struct packet_header header = { .from = guest_mac,
+					.to = other_mac,
+					.source = ip_of("10.0.0.11"),
+					.destination = ip_of("10.0.0.99"),
+					.protocol = IPPROTO_UDP };
+	uint8_t bytes[100], udp[8] = { 0 }, arp[42] = { [12] = 0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 1 };
+	size_t size = packet_write_ip(&header, udp, sizeof(udp), bytes, sizeof(bytes));
+
+	guard.prefixes[guard.prefix_count++] =
+	    (struct ip_prefix){ ip_of("10.0.0.0"), IP_V4_LENGTH + 24 };
+	memcpy(arp + 6, guest_mac.bytes, 6);
+	memcpy(arp + 22, guest_mac.bytes, 6);
+	memcpy(arp + 28, ip_v4_bytes(&header.source), 4);
+	assert_ask(check_bytes(&guard, bytes, size));
+	assert_ask(check_bytes(&guard, arp, sizeof(arp)));
+	header.source = ip_of("10.0.0.1");
+	size = packet_write_ip(&header, udp, sizeof(udp), bytes, sizeof(bytes));
+	memcpy(arp + 28, ip_v4_bytes(&header.source), 4);
+	assert_drop(check_bytes(&guard, bytes, size), DROP_SPOOFED_SERVER);
+	assert_drop(check_bytes(&guard, arp, sizeof(arp)), DROP_SPOOFED_SERVER);
+	header.source = ip_of("10.0.1.11");
+	size = packet_write_ip(&header, udp, sizeof(udp), bytes, sizeof(bytes));
+	assert_drop(check_bytes(&guard, bytes, size), DROP_SPOOFED_ADDRESS);
+}
+
 static void test_truncated(void **state)
 {
 	struct guard guard = make_guard();
@@ -304,6 +333,7 @@ int main(void)
 		cmocka_unit_test(test_hidden_advertisement),
 		cmocka_unit_test(test_hidden_datagram),
 		cmocka_unit_test(test_arp),
+		cmocka_unit_test(test_chosen_ipv4),
 		cmocka_unit_test(test_truncated),
 	};
 
