@@ -2,9 +2,9 @@
  *
  * write() waits on a full eventfd unless its open file has O_NONBLOCK, and there is no flag for a
  * single call. The kernel itself signals eventfds without waiting: so a request for asynchronous
- * I/O that reads nothing from a file of ours names the frontend's eventfd as the one to tell of its
- * completion (io_submit(2), IOCB_FLAG_RESFD). It completes within the call. A pipe is opened once
- * more, which gives us an O_NONBLOCK of our own. */
+ * I/O that asks whether a file of ours can be read, which it always can, names the frontend's
+ * eventfd as the one to tell of its completion (io_submit(2), IOCB_FLAG_RESFD). It completes within
+ * the call. A pipe is opened once more, which gives us an O_NONBLOCK of our own. */
 #include "vhost-user/notifier.h"
 
 #include "base/log.h"
@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/aio_abi.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -76,7 +77,8 @@ int notifier_own(int *fd, struct error *error)
 
 int notifier_signal(int fd)
 {
-	struct iocb request = { .aio_lio_opcode = IOCB_CMD_PREAD,
+	struct iocb request = { .aio_lio_opcode = IOCB_CMD_POLL,
+				.aio_buf = POLLIN,
 				.aio_flags = IOCB_FLAG_RESFD,
 				.aio_resfd = (uint32_t)fd };
 	struct iocb *requests[] = { &request };
