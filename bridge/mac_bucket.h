@@ -16,6 +16,9 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #define BUCKET_ENTRIES 4u
 
@@ -61,42 +64,64 @@ static inline uint32_t value_seen(uint64_t value)
 	return (uint32_t)value;
 }
 
-/* An address is looked for, and put, at a place in the bucket that its hash chooses, and from there
- * on: so nearly all are found at the first look, which a processor that guesses branches counts on.
- */
-static inline struct entry *bucket_choice(struct bucket *bucket, uint16_t tag, unsigned i)
+/* Where in this bucket `key` stands, or BUCKET_ENTRIES. Where that is is anybody's guess, so all
+ * four are compared at once, without a branch that could be guessed wrongly. Whoever goes there
+ * looks again; what is read afterwards is read after this, as with an acquire: pairs with the
+ * release of a key in put() (its value is there) and in take_out() (an entry that left went to its
+ * second bucket before). */
+static inline unsigned find_key(const struct bucket *bucket, uint64_t key)
 {
-	return &bucket->entries[(tag + i) % BUCKET_ENTRIES];
+/* The thread sanitizer would not know these for atomic loads; x86 reads aligned words whole, and in
+ * order. */
+#if defined(__SSE2__) && !defined(__SANITIZE_THREAD__)
+	const __m128i *entries = (const __m128i *)(const void *)bucket->entries;
+	__m128i wanted = _mm_set1_epi64x((int64_t)key);
+	__m128i overflow = _mm_set1_epi64x((int64_t)KEY_OVERFLOW);
+	__m128i low = _mm_unpacklo_epi64(_mm_load_si128(entries), _mm_load_si128(entries + 1));
+	__m128i high = _mm_unpacklo_epi64(_mm_load_si128(entries + 2), _mm_load_si128(entries + 3));
+	unsigned same; /* four bits an entry, two for each half of its key */
+
+	low = _mm_cmpeq_epi32(_mm_andnot_si128(overflow, low), wanted);
+	high = _mm_cmpeq_epi32(_mm_andnot_si128(overflow, high), wanted);
+	same = (unsigned)_mm_movemask_epi8(_mm_packs_epi32(low, high));
+	atomic_signal_fence(memory_order_acquire);
+	same &= same >> 2 & 0x1111;
+	return same != 0 ? (unsigned)__builtin_ctz(same) / 4 : BUCKET_ENTRIES;
+#else
+	for (unsigned i = 0; i < BUCKET_ENTRIES; i++) {
+		uint64_t there =
+		    atomic_load_explicit(&bucket->entries[i].key, memory_order_acquire);
+
+		if ((there & ~KEY_OVERFLOW) == key)
+			return i;
+	}
+	return BUCKET_ENTRIES;
+#endif
 }
 
 /* Any thread. The entry of `key` in this bucket, and its value, which carries `tag`; or NULL. */
 static inline struct entry *find_in(struct bucket *bucket, uint64_t key, uint16_t tag,
 				    uint64_t *value)
 {
-	for (unsigned i = 0; i < BUCKET_ENTRIES; i++) {
-		struct entry *entry = bucket_choice(bucket, tag, i);
-		/* Acquire: pairs with the release of a key in put() (its value is there) and in
-		 * take_out() (an entry that left went to its second bucket before). */
-		uint64_t there = atomic_load_explicit(&entry->key, memory_order_acquire);
+	unsigned place = find_key(bucket, key);
+	struct entry *entry = &bucket->entries[place];
+	uint64_t there;
 
-		if ((there & ~KEY_OVERFLOW) != key)
-			continue;
-		/* Acquire: pairs with the release of a later owner's value in put(), whose key
-		 * then shows in the load below. */
-		*value = atomic_load_explicit(&entry->value, memory_order_acquire);
-		there = relaxed_load(&entry->key);
-		if ((there & ~KEY_OVERFLOW) == key && value_tag(*value) == tag)
-			return entry;
-	}
-	return NULL;
+	if (place == BUCKET_ENTRIES)
+		return NULL;
+	/* Acquire: pairs with the release of a later owner's value in put(), whose key
+	 * then shows in the load below. */
+	*value = atomic_load_explicit(&entry->value, memory_order_acquire);
+	there = relaxed_load(&entry->key);
+	return (there & ~KEY_OVERFLOW) == key && value_tag(*value) == tag ? entry : NULL;
 }
 
 /* The rest: under the table's lock. */
 
-static inline struct entry *find_free(struct bucket *bucket, uint16_t tag)
+static inline struct entry *find_free(struct bucket *bucket)
 {
 	for (unsigned i = 0; i < BUCKET_ENTRIES; i++) {
-		struct entry *entry = bucket_choice(bucket, tag, i);
+		struct entry *entry = &bucket->entries[i];
 
 		if (!(relaxed_load(&entry->key) & KEY_USED))
 			return entry;

@@ -306,7 +306,7 @@ static struct entry *make_room(struct mac_table *table, struct bucket *bucket)
 
 		if (place.first != bucket)
 			continue;
-		to = find_free(place_second(table, &place), place_tag(&place));
+		to = find_free(place_second(table, &place));
 		if (!to)
 			continue;
 		put(to, place.key, relaxed_load(&entry->value));
@@ -319,14 +319,14 @@ static struct entry *make_room(struct mac_table *table, struct bucket *bucket)
 
 static void insert(struct mac_table *table, const struct mac_place *place, uint64_t value)
 {
-	struct entry *entry = find_free(place->first, place_tag(place));
+	struct entry *entry = find_free(place->first);
 
 	if (!entry)
 		entry = make_room(table, place->first);
 	if (!entry) {
 		struct bucket *second = place_second(table, place);
 
-		entry = find_free(second, place_tag(place));
+		entry = find_free(second);
 		if (!entry)
 			entry = make_room(table, second);
 		if (!entry) {
