@@ -80,7 +80,7 @@ static void side_create(struct side *side, uint16_t index, enum format format)
 				       .size = RING_SIZE,
 				       .header_size = HEADER,
 				       .indirect = true,
-				       .ops = &virtqueue_split_ops,
+				       .ops = virtqueue_ops_best(VIRTQUEUE_SPLIT),
 				       .memory = side->memory,
 				       .descriptors = side->table,
 				       .available = side->available,
@@ -96,7 +96,7 @@ static void side_create(struct side *side, uint16_t index, enum format format)
 	}
 	side->available[0] = 0;
 	side->available[1] = 1;
-	side->vq.ops = &virtqueue_packed_ops;
+	side->vq.ops = virtqueue_ops_best(VIRTQUEUE_PACKED);
 	side->vq.in_order = format == PACKED_IN_ORDER;
 	side->vq.journal = calloc(1, packed_journal_bytes(RING_SIZE));
 	side->templates = calloc(RING_SIZE, sizeof(*side->templates));

@@ -66,7 +66,7 @@ int vhost_device_create(struct event_base *loop, const struct vhost_device_confi
 
 		vq->index = (uint16_t)i;
 		device->rings[i].position = VIRTQUEUE_PACKED_START;
-		vq->ops = &virtqueue_split_ops;
+		vq->ops = virtqueue_ops_best(VIRTQUEUE_SPLIT);
 		vq->kick_fd = -1;
 		vq->error_fd = -1;
 		atomic_init(&vq->call_fd, -1);

@@ -151,8 +151,9 @@ void vhost_features_apply(uint64_t negotiated, struct virtqueue *vq)
 	vq->indirect = (negotiated & VHOST_BIT(VHOST_F_INDIRECT_DESC)) != 0;
 	vq->event_idx = (negotiated & VHOST_BIT(VHOST_F_EVENT_IDX)) != 0;
 	vq->in_order = (negotiated & VHOST_BIT(VHOST_F_IN_ORDER)) != 0;
-	vq->ops = (negotiated & VHOST_BIT(VHOST_F_RING_PACKED)) != 0 ? &virtqueue_packed_ops
-								     : &virtqueue_split_ops;
+	vq->ops = virtqueue_ops_best((negotiated & VHOST_BIT(VHOST_F_RING_PACKED)) != 0
+					 ? VIRTQUEUE_PACKED
+					 : VIRTQUEUE_SPLIT);
 	/* Virtio 1.2, 5.1.6.1: legacy drivers have num_buffers only with mergeable buffers. */
 	vq->header_size = VNET_HEADER_LEGACY;
 	if (vq->mergeable || (negotiated & VHOST_BIT(VHOST_F_VERSION_1)) != 0)

@@ -116,7 +116,7 @@ static inline void packed_used_put(struct packed_used *entry, uint16_t id, uint1
  * last_used to `position`, and calls it if it wants to be (2.8.6, 2.8.9, 2.8.10). */
 void packed_used_publish(struct virtqueue *vq, uint32_t count, uint16_t position);
 
-/* The rows of virtqueue_packed_ops that do not move frames. */
+/* The rows of a packed ring's virtqueue_ops that do not move frames. */
 bool packed_arm(struct virtqueue *vq);
 void packed_disarm(struct virtqueue *vq);
 void packed_flush(struct virtqueue *vq);

@@ -105,7 +105,7 @@ static inline void split_used_clear(struct virtqueue *vq, uint16_t position)
  * guest if it wants to be (2.7.7.2, 2.7.10). */
 void split_used_publish(struct virtqueue *vq, uint16_t position);
 
-/* The rows of virtqueue_split_ops that do not move frames. */
+/* The rows of a split ring's virtqueue_ops that do not move frames. */
 bool split_arm(struct virtqueue *vq);
 void split_disarm(struct virtqueue *vq);
 void split_flush(struct virtqueue *vq);

@@ -1,18 +1,53 @@
-/* What all ring formats share: the call to the guest, and the memory a running queue needs.
- * virtqueue_call: the worker that uses the queue, or control; the rest: control. */
+/* What all ring formats share: which code runs them, the call to the guest, and the memory a
+ * running queue needs. virtqueue_call: the worker that uses the queue, or control; the rest:
+ * control. */
 #include "vhost-user/virtqueue.h"
 
 #include "vhost-user/notifier.h"
 #include "vhost-user/packed_chain.h"
 #include "vhost-user/split_ahead.h"
+#include "vhost-user/virtqueue_variant.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
+/* Wider ones later; what they need is what they are compiled for in meson.build. */
+#define VARIANT_COUNT 3u
+static const struct virtqueue_ops *const variants[VARIANT_COUNT][VIRTQUEUE_FORMAT_COUNT] = {
+	{ [VIRTQUEUE_SPLIT] = &virtqueue_split_sse2, [VIRTQUEUE_PACKED] = &virtqueue_packed_sse2 },
+	{ [VIRTQUEUE_SPLIT] = &virtqueue_split_avx2, [VIRTQUEUE_PACKED] = &virtqueue_packed_avx2 },
+	{ [VIRTQUEUE_SPLIT] = &virtqueue_split_avx512,
+	  [VIRTQUEUE_PACKED] = &virtqueue_packed_avx512 },
+};
+
+static bool variant_runs(unsigned variant)
+{
+	if (variant == 0)
+		return true;
+	if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("bmi2"))
+		return false;
+	return variant == 1 ||
+	       (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl"));
+}
+
+const struct virtqueue_ops *virtqueue_ops_variant(enum virtqueue_format format, unsigned variant)
+{
+	return variant < VARIANT_COUNT && variant_runs(variant) ? variants[variant][format] : NULL;
+}
+
+const struct virtqueue_ops *virtqueue_ops_best(enum virtqueue_format format)
+{
+	const struct virtqueue_ops *ops = NULL;
+
+	for (unsigned i = VARIANT_COUNT; ops == NULL; i--)
+		ops = virtqueue_ops_variant(format, i - 1);
+	return ops;
+}
+
 int virtqueue_prepare(struct virtqueue *vq)
 {
 	virtqueue_release(vq);
-	if (vq->ops == &virtqueue_packed_ops) {
+	if (vq->ops->format == VIRTQUEUE_PACKED) {
 		vq->cursor = calloc(1, sizeof(*vq->cursor));
 		return vq->cursor == NULL ? -ENOMEM : 0;
 	}

@@ -37,8 +37,11 @@ struct packed_journal;
 struct split_ahead;
 struct packed_cursor;
 
+enum virtqueue_format { VIRTQUEUE_SPLIT, VIRTQUEUE_PACKED, VIRTQUEUE_FORMAT_COUNT };
+
 /* The ring format's part. */
 struct virtqueue_ops {
+	enum virtqueue_format format;
 	uint32_t (*from_guest)(struct virtqueue *vq, struct burst *burst,
 			       struct port_counters *counters);
 	void (*from_guest_done)(struct virtqueue *vq);
@@ -48,7 +51,12 @@ struct virtqueue_ops {
 	void (*disarm)(struct virtqueue *vq);
 	void (*flush)(struct virtqueue *vq);
 };
-extern const struct virtqueue_ops virtqueue_split_ops, virtqueue_packed_ops;
+
+/* Both formats are compiled once for each width of vectors, from the same files (meson.build). Any
+ * thread: the ops for this processor's widest; or of a given variant, from 0 on, NULL when this
+ * processor cannot run it or there is none. */
+const struct virtqueue_ops *virtqueue_ops_best(enum virtqueue_format format);
+const struct virtqueue_ops *virtqueue_ops_variant(enum virtqueue_format format, unsigned variant);
 
 struct virtqueue {
 	/* Control writes while stopped; worker reads. */

@@ -1,5 +1,5 @@
 /* Frames through a packed ring (virtio 1.2, 2.8), both directions. Called through
- * virtqueue_packed_ops by the worker that uses the queue.
+ * its virtqueue_ops by the worker that uses the queue.
  *
  * As in virtqueue_split.c, a batch of descriptors is read at once, and a chain of one direct
  * descriptor takes the short way; any other is walked by packed_chain.c. What is done goes to the
@@ -7,6 +7,7 @@
 #include "vhost-user/net_from_guest.h"
 #include "vhost-user/net_to_guest.h"
 #include "vhost-user/packed_chain.h"
+#include "vhost-user/virtqueue_variant.h"
 
 #define PACKED_NOT_SIMPLE (PACKED_DESCRIPTOR_NEXT | PACKED_DESCRIPTOR_INDIRECT)
 
@@ -44,7 +45,8 @@ static uint32_t packed_send_simple(struct packed_send *send, struct frame *const
 static uint32_t packed_send_generic(struct packed_send *send, const struct frame *frame);
 static uint32_t packed_fill_chain(struct packed_send *send, struct packed_chain *chain);
 
-const struct virtqueue_ops virtqueue_packed_ops = {
+const struct virtqueue_ops VIRTQUEUE_OPS(packed) = {
+	.format = VIRTQUEUE_PACKED,
 	.from_guest = packed_from_guest,
 	.from_guest_done = packed_from_guest_done,
 	.to_guest = packed_to_guest,

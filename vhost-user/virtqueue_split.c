@@ -1,5 +1,5 @@
 /* Frames through a split ring (virtio 1.2, 2.7), both directions. Called through
- * virtqueue_split_ops by the worker that uses the queue.
+ * its virtqueue_ops by the worker that uses the queue.
  *
  * A batch goes through the ring in small steps (heads, descriptors, frames) rather than chain by
  * chain, so that the memory of one chain is on its way while another is looked at. A chain of one
@@ -8,6 +8,7 @@
 #include "vhost-user/net_to_guest.h"
 #include "vhost-user/split_ahead.h"
 #include "vhost-user/split_chain.h"
+#include "vhost-user/virtqueue_variant.h"
 
 /* Descriptors one call may walk: empty ones are legal and cost the guest nothing, and 64 chains of
  * 32,768 of them would keep the worker from everybody else. */
@@ -42,7 +43,8 @@ static uint32_t split_send_generic(struct split_send *send, const struct frame *
 static bool split_send_look(struct split_send *send, uint32_t wanted);
 static uint32_t split_fill_chain(struct split_send *send);
 
-const struct virtqueue_ops virtqueue_split_ops = {
+const struct virtqueue_ops VIRTQUEUE_OPS(split) = {
+	.format = VIRTQUEUE_SPLIT,
 	.from_guest = split_from_guest,
 	.from_guest_done = split_from_guest_done,
 	.to_guest = split_to_guest,

@@ -222,13 +222,13 @@ static const char *queue_state(const struct virtqueue *vq)
  * see apart. */
 static json_t *show_position(const struct virtqueue *vq, uint16_t position)
 {
-	return json_integer(vq->ops == &virtqueue_packed_ops ? position & 0x7fff : position);
+	return json_integer(vq->ops->format == VIRTQUEUE_PACKED ? position & 0x7fff : position);
 }
 
 static json_t *show_queue(const struct virtqueue *vq)
 {
 	bool running = atomic_load_explicit(&vq->running, memory_order_relaxed);
-	bool packed = vq->ops == &virtqueue_packed_ops;
+	bool packed = vq->ops->format == VIRTQUEUE_PACKED;
 	uint16_t available = peek(&vq->last_available);
 	json_t *object = json_object();
 

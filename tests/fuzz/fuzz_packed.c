@@ -120,7 +120,7 @@ static void guest_create(struct guest *guest, struct input *input)
 	guest->log.size = LOG_BYTES;
 	guest->log.bits = calloc(1, LOG_BYTES);
 	require(guest->log.bits != NULL);
-	vq->ops = &virtqueue_packed_ops;
+	vq->ops = virtqueue_ops_best(VIRTQUEUE_PACKED);
 	vq->call_fd = -1;
 	guest->memory = memory_create(2);
 	memory_add(guest->memory, input, REGION0, SIZE0);

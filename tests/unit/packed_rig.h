@@ -46,7 +46,7 @@ static inline struct prig *prig_create(uint16_t index, uint16_t size)
 	prig->free = size;
 	memset(prig->ring, 0, 16u * size + 8);
 	prig->vq->size = size;
-	prig->vq->ops = &virtqueue_packed_ops;
+	prig->vq->ops = rig_ops(VIRTQUEUE_PACKED);
 	prig->vq->descriptors = prig->ring;
 	prig->vq->available = prig->driver_event;
 	prig->vq->used = prig->device_event;

@@ -91,6 +91,14 @@ static inline void rig_add_region(struct rig *rig, uint64_t address, uint64_t si
 	assert_non_null(region->host_address);
 }
 
+/* Which of the variants the rings are compiled in is tested; a test's main() may go through all. */
+static unsigned rig_variant;
+
+static inline const struct virtqueue_ops *rig_ops(enum virtqueue_format format)
+{
+	return virtqueue_ops_variant(format, rig_variant);
+}
+
 /* `index`: odd for from_guest, even for to_guest. Set other fields of rig->vq before use. */
 static inline struct rig *rig_create(uint16_t index, uint16_t size)
 {
@@ -113,7 +121,7 @@ static inline struct rig *rig_create(uint16_t index, uint16_t size)
 	rig->vq.index = index;
 	rig->vq.size = size;
 	rig->vq.header_size = 12;
-	rig->vq.ops = &virtqueue_split_ops;
+	rig->vq.ops = rig_ops(VIRTQUEUE_SPLIT);
 	rig->vq.memory = rig->memory;
 	rig->vq.descriptors = rig->table;
 	rig->vq.available = rig->available;

@@ -180,7 +180,8 @@ static void resumes_at_the_used_index(void **state)
 static void flush_returns_all_and_calls_once(void **state)
 {
 	struct rig *rig = rig_create(1, 8);
-	struct virtqueue never_started = { .ops = &virtqueue_split_ops, .call_fd = -1 };
+	struct virtqueue never_started = { .ops = virtqueue_ops_best(VIRTQUEUE_SPLIT),
+					   .call_fd = -1 };
 
 	rig->available[0] = 1; /* even a guest that polls is called */
 	send_one(rig);
