@@ -45,10 +45,8 @@ int command_check(const char *socket, int argc, char **argv)
 	arguments[n++] = strdup("weftd");
 	arguments[n++] = strdup("--check");
 	for (int i = 0; i < argc; i++) {
-		const char *file = strcmp(argv[i], "-") == 0 ? "/dev/stdin" : argv[i];
-
 		/* A file is never taken for an option. */
-		if (asprintf(&arguments[n++], "%s%s", file[0] == '-' ? "./" : "", file) < 0)
+		if (asprintf(&arguments[n++], "%s%s", argv[i][0] == '-' ? "./" : "", argv[i]) < 0)
 			return command_fail(STATUS_FAILED, "out of memory");
 	}
 	run_weftd(arguments);

@@ -40,9 +40,8 @@ const struct command commands[] = {
 	  "+ added, - removed, ~ changed (keys). FILE - is the standard input.\n", "--json",
 	  command_diff },
 	{ "check", "FILE...", "check configuration files, with no weftd running",
-	  "Prints every error as FILE:LINE: KEY: what is wrong; what is allowed. FILE - is the\n"
-	  "standard input.\n",
-	  "", command_check },
+	  "Prints every error as FILE:LINE: KEY: what is wrong; what is allowed.\n", "",
+	  command_check },
 	{ "port add", "NAME --network NETWORK --TYPE VALUE [--KEY VALUE]...", "add a port",
 	  "For example: weft port add vm1 --network lab --vhost-user /run/weft/vm1.sock\n" SETTINGS
 	  "--tap-fd N passes the open tap device N to weftd.\n",

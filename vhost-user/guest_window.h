@@ -11,6 +11,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* A function that only prefetches has no effect that gcc knows of, and a call to it is left out
+ * unless it is part of the caller before that is found out. */
+#define GUEST_PREFETCH static inline __attribute__((always_inline))
+
 struct guest_window {
 	uint64_t address; /* guest physical */
 	uint64_t size;	  /* 0: nothing held yet */
@@ -79,44 +83,26 @@ static inline uint8_t *guest_window_span(struct guest_window *window, uint64_t a
 	return contiguous == length ? host : NULL;
 }
 
-/* Asks for the first lines of a buffer that will be copied soon; never more than a hint. */
-static inline void guest_window_prefetch(const struct guest_window *window, uint64_t address)
+/* Asks for the first lines of a buffer of `length` bytes that will be read soon, as many as a
+ * frame's head may take. */
+GUEST_PREFETCH void guest_window_prefetch_host(const uint8_t *host, uint32_t length)
 {
-	uint64_t offset = address - window->address;
-
-	if (offset < window->size) {
-		__builtin_prefetch(window->host + offset);
-		__builtin_prefetch(window->host + offset + 64);
-	}
-}
-
-/* The same for a buffer of `length` bytes of which the first ones are read first, as a frame's
- * head is. */
-static inline void guest_window_prefetch_head(const struct guest_window *window, uint64_t address,
-					      uint32_t length)
-{
-	uint64_t offset = address - window->address;
-
-	if (offset >= window->size)
-		return;
-	__builtin_prefetch(window->host + offset);
-	__builtin_prefetch(window->host + offset + 64);
+	__builtin_prefetch(host);
+	__builtin_prefetch(host + 64);
 	if (length > 128) {
-		__builtin_prefetch(window->host + offset + 128);
-		__builtin_prefetch(window->host + offset + 192);
+		__builtin_prefetch(host + 128);
+		__builtin_prefetch(host + 192);
 	}
 }
 
-/* The same for a buffer that will be written: the lines come with the right to write, which would
- * else be asked for again. */
-static inline void guest_window_prefetch_write(const struct guest_window *window, uint64_t address)
+/* The same for a guest's address; never more than a hint. */
+GUEST_PREFETCH void guest_window_prefetch_head(const struct guest_window *window, uint64_t address,
+					       uint32_t length)
 {
 	uint64_t offset = address - window->address;
 
-	if (offset < window->size) {
-		__builtin_prefetch(window->host + offset, 1);
-		__builtin_prefetch(window->host + offset + 64, 1);
-	}
+	if (offset < window->size)
+		guest_window_prefetch_host(window->host + offset, length);
 }
 
 #endif

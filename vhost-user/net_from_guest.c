@@ -59,7 +59,7 @@ static uint32_t net_chain_append(struct net_from_guest *net, struct net_chain *c
 
 		if (n > length)
 			n = length;
-		net_copy(burst_head(net->burst, net->burst->count) + chain->length, from, n);
+		net_copy(burst_head(net->burst, net->count) + chain->length, from, n);
 		chain->length += n;
 		from += n;
 		length -= n;
@@ -70,13 +70,13 @@ static uint32_t net_chain_append(struct net_from_guest *net, struct net_chain *c
 static uint32_t net_chain_borrow(struct net_from_guest *net, struct net_chain *chain,
 				 const uint8_t *from, uint32_t length)
 {
-	struct burst *burst = net->burst;
-	struct frame_segment *next = burst->segments + burst->segment_count + chain->segment_count;
+	uint32_t used = net->segment_count + chain->segment_count;
+	struct frame_segment *next = net->burst->segments + used;
 
 	if (chain->segment_count > 0 && next[-1].base + next[-1].length == from) {
 		next[-1].length += length;
 	} else {
-		if (burst->segment_count + chain->segment_count == BURST_SEGMENTS)
+		if (used == BURST_SEGMENTS)
 			return NET_NO_ROOM;
 		next->base = from;
 		next->length = length;

@@ -51,14 +51,6 @@ void net_to_guest_set_buffers(struct net_to_guest *net, uint16_t buffers)
 	}
 }
 
-void net_to_guest_copy_segments(const struct frame *frame, uint8_t *to)
-{
-	for (uint32_t i = 0; i < frame->segment_count; i++) {
-		memcpy(to, frame->segments[i].base, frame->segments[i].length);
-		to += frame->segments[i].length;
-	}
-}
-
 /* Copies `length` <= net->left bytes to host memory `to`, which is guest address `address`. */
 static void net_source_copy(struct net_to_guest *net, uint64_t address, uint8_t *to,
 			    uint32_t length)

@@ -40,64 +40,95 @@ bool net_to_guest_put(struct net_to_guest *net, uint64_t address, uint32_t lengt
 void net_to_guest_set_buffers(struct net_to_guest *net, uint16_t buffers);
 
 /* The segments of a frame, one after another, to contiguous memory. */
-void net_to_guest_copy_segments(const struct frame *frame, uint8_t *to);
+static inline void net_to_guest_copy_segments(const struct frame *frame, uint8_t *to)
+{
+	for (uint32_t i = 0; i < frame->segment_count; i++) {
+		net_copy(to, frame->segments[i].base, frame->segments[i].length);
+		to += frame->segments[i].length;
+	}
+}
 
 /* Frames between the prefetch of a frame and its copy, and bytes of it that are asked for: a longer
- * copy runs ahead of itself by then. */
+ * copy runs ahead of itself by then. The lines to be written are not asked for earlier: the guest,
+ * whose processor reads on beyond the frames it has, would take them away again. */
 #define NET_AHEAD	   8u
 #define NET_PREFETCH_BYTES 2048u
 
-/* Asks for what the copy of `frame` to the buffer at `address` will touch beside the head and the
- * first two lines, which were asked for before. */
-static inline void net_to_guest_prefetch(const struct net_to_guest *net, const struct frame *frame,
-					 uint64_t address)
+/* Asks for what the copy of `frame` to `host` will touch beside the head. */
+GUEST_PREFETCH void net_to_guest_prefetch(const struct frame *frame, const uint8_t *host)
 {
-	uint64_t offset = address - net->window.address;
-	uint32_t length = frame->length < NET_PREFETCH_BYTES ? frame->length : NET_PREFETCH_BYTES;
+	const uint8_t *rest;
+	uint32_t length;
 
-	for (uint32_t i = 128; i < length && offset < net->window.size; i += 64)
-		__builtin_prefetch(net->window.host + offset + i, 1);
+	__builtin_prefetch(host, 1);
+	__builtin_prefetch(host + 64, 1);
+	if (frame->head_length > 128 - VNET_HEADER_SIZE)
+		__builtin_prefetch(host + 128, 1);
 	if (frame->segment_count == 0)
 		return;
-	for (uint32_t i = 0; i < length - frame->head_length; i += 64)
-		__builtin_prefetch(frame->segments->base + i);
+	/* Where the frame was not cut by us these begin with a line, both. */
+	host += VNET_HEADER_SIZE + frame->head_length;
+	rest = frame->segments->base;
+	length = frame->segments->length;
+	if (length > NET_PREFETCH_BYTES)
+		length = NET_PREFETCH_BYTES;
+	for (uint32_t i = 0; i < length; i += 64) {
+		__builtin_prefetch(rest + i);
+		__builtin_prefetch(host + i, 1);
+	}
 }
 
-/* The short way for a frame that fits into one buffer of one region, all done: begin, put, and
- * num_buffers 1. False when it does not (or is not one): then nothing was written. */
-static inline bool net_to_guest_single(struct net_to_guest *net, const struct frame *frame,
-				       uint64_t address, uint32_t length)
+/* The header of a frame of which nothing is asked: all zero but for num_buffers, which is 1. */
+static inline void net_to_guest_plain_header(uint8_t *host, uint32_t header_size)
+{
+	const uint64_t first = 0;
+	const uint32_t last = 1u << 16;
+
+	memcpy(host, &first, sizeof(first));
+	if (header_size == VNET_HEADER_SIZE)
+		memcpy(host + sizeof(first), &last, sizeof(last));
+	else
+		memcpy(host + sizeof(first), &last, VNET_HEADER_LEGACY - sizeof(first));
+}
+
+/* The short way for a frame that fits into one buffer of `length` bytes, which lies at `host` as a
+ * whole: begin, put, and num_buffers 1. False when it does not fit: then nothing was written.
+ * `address` is the guest's, for the dirty log. */
+static inline bool net_to_guest_single(const struct net_to_guest *net, const struct frame *frame,
+				       uint8_t *host, uint64_t address, uint32_t length)
 {
 	uint32_t wanted = net->header_size + frame->length;
-	uint8_t *host;
+	struct vnet_header header;
 
 	if (length < wanted)
 		return false;
-	host = guest_window_span(&net->window, address, wanted);
-	if (host == NULL)
-		return false;
-	if ((frame->flags | frame->gso) != 0) {
-		struct vnet_header header;
-
-		vnet_header_from_frame(frame, &header);
-		memcpy(host, &header, net->header_size);
-	} else {
-		/* All zero but for num_buffers: two stores of constants. */
-		const uint64_t first = 0;
-		const uint32_t last = 1u << 16;
-
-		memcpy(host, &first, sizeof(first));
-		if (net->header_size == VNET_HEADER_SIZE)
-			memcpy(host + sizeof(first), &last, sizeof(last));
-		else
-			memcpy(host + sizeof(first), &last, VNET_HEADER_LEGACY - sizeof(first));
-	}
-	host += net->header_size;
-	net_copy(host, frame->head, frame->head_length);
-	if (frame->segment_count > 0)
-		net_to_guest_copy_segments(frame, host + frame->head_length);
+	vnet_header_from_frame(frame, &header);
+	memcpy(host, &header, net->header_size);
+	net_copy(host + net->header_size, frame->head, frame->head_length);
+	net_to_guest_copy_segments(frame, host + net->header_size + frame->head_length);
 	if (net->log != NULL)
 		dirty_log_mark(net->log, address, wanted);
+	return true;
+}
+
+/* The same for a frame of which nothing is asked, of at most two pieces and a usual length: what
+ * nearly all are, without a call. False when it is not one: then nothing was written. */
+static inline __attribute__((always_inline)) bool
+net_to_guest_plain(uint32_t header_size, const struct frame *frame, uint8_t *host, uint32_t length)
+{
+	uint32_t first = header_size + frame->head_length, rest;
+
+	if (length < header_size + frame->length || (frame->flags | frame->gso) != 0 ||
+	    frame->segment_count > 1)
+		return false;
+	rest = frame->length - frame->head_length;
+	if (rest > NET_COPY_INLINE)
+		return false;
+	/* With what stands before the head, for whole lines; then the header over that. */
+	net_copy_short(host, frame->head - header_size, first);
+	if (rest > 0)
+		net_copy_short(host + first, frame->segments->base, rest);
+	net_to_guest_plain_header(host, header_size);
 	return true;
 }
 

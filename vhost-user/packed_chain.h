@@ -16,12 +16,13 @@
  * the same. */
 struct packed_cursor {
 	const struct virtqueue *vq;
-	const struct guest_window *window;
+	struct guest_window *window;
 	uint16_t position; /* of the next descriptor */
 	uint16_t place;	   /* of it in the batch */
 	uint16_t count;	   /* of the batch */
 	uint32_t left;	   /* descriptors the ring can still hold: a round, less what is out */
 	struct packed_descriptor batch[PACKED_BATCH];
+	uint8_t *hosts[PACKED_BATCH]; /* of one that is no table and lies here as a whole: where */
 };
 
 enum packed_status {
@@ -62,7 +63,7 @@ static inline void packed_cursor_seek(struct packed_cursor *cursor, uint16_t pos
 
 /* At the queue's last_available, with what is at hand there. */
 static inline struct packed_cursor *packed_cursor_open(struct virtqueue *vq,
-						       const struct guest_window *window)
+						       struct guest_window *window)
 {
 	struct packed_cursor *cursor = vq->cursor;
 
@@ -70,6 +71,22 @@ static inline struct packed_cursor *packed_cursor_open(struct virtqueue *vq,
 	cursor->window = window;
 	cursor->left = vq->size - packed_distance(vq->last_used, vq->last_available, vq->size);
 	return cursor;
+}
+
+/* Where a descriptor's buffer lies as a whole, or NULL; what comes from the guest is asked for. */
+static inline uint8_t *packed_cursor_host(struct packed_cursor *cursor,
+					  const struct packed_descriptor *descriptor)
+{
+	uint8_t *host;
+
+	if (descriptor->flags & PACKED_DESCRIPTOR_INDIRECT) {
+		guest_window_prefetch_head(cursor->window, descriptor->address, descriptor->length);
+		return NULL;
+	}
+	host = guest_window_span(cursor->window, descriptor->address, descriptor->length);
+	if (host != NULL && !(descriptor->flags & PACKED_DESCRIPTOR_WRITE))
+		guest_window_prefetch_host(host, descriptor->length);
+	return host;
 }
 
 /* Reads available descriptors into batch[n ..], from slot `slot` on, up to n == end; returns n. */
@@ -81,11 +98,7 @@ static inline uint32_t packed_cursor_read_run(struct packed_cursor *cursor, uint
 	for (; n < end; n++, at += sizeof(struct packed_descriptor)) {
 		if (!packed_descriptor_read(at, wrap, &cursor->batch[n]))
 			break;
-		if (cursor->batch[n].flags & PACKED_DESCRIPTOR_WRITE)
-			guest_window_prefetch_write(cursor->window, cursor->batch[n].address);
-		else
-			guest_window_prefetch_head(cursor->window, cursor->batch[n].address,
-						   cursor->batch[n].length);
+		cursor->hosts[n] = packed_cursor_host(cursor, &cursor->batch[n]);
 	}
 	return n;
 }

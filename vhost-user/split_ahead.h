@@ -5,9 +5,10 @@
  *   last_available <= end <= asked <= available      (free-running)
  *
  * Up to `available` the driver has given chains away; up to `asked` their heads have been read and
- * the first descriptors asked for; up to `end` these have been read, each once, and the buffers
- * asked for. A driver may not change what it made available (virtio 1.2, 2.7.13), so reading early
- * reads the same; addresses are looked up in guest memory only when they are used. */
+ * the first descriptors asked for; up to `end` these have been read, each once, and frames of the
+ * guest's asked for. A driver may not change what it made available (virtio 1.2, 2.7.13), so
+ * reading early reads the same. Where a buffer lies is looked up at once, and stays so: memory
+ * changes only while the queue is stopped, and a start begins with nothing read. */
 #ifndef WEFT_VHOST_USER_SPLIT_AHEAD_H
 #define WEFT_VHOST_USER_SPLIT_AHEAD_H
 
@@ -21,30 +22,32 @@
 
 enum split_direction { SPLIT_FROM_GUEST, SPLIT_TO_GUEST };
 
+/* A chain that has been read. */
+struct split_chain_ahead {
+	uint8_t *host; /* when it is one buffer, the right way, in one region: where it lies */
+	/* For a head outside the table it is one that is not simple, so that the walk sees it, and
+	 * refuses it. */
+	struct split_descriptor first;
+	uint16_t head;
+};
+
 struct split_ahead {
 	uint16_t available, asked, end;
 	uint16_t heads[SPLIT_AHEAD_HEADS];
-	struct split_descriptor descriptors[SPLIT_AHEAD_CHAINS];
+	struct split_chain_ahead chains[SPLIT_AHEAD_CHAINS];
 	/* Of a chain that has one behind its first; nobody else reads it then. */
 	struct split_descriptor seconds[SPLIT_AHEAD_CHAINS];
 };
 
-static inline uint16_t split_ahead_head(const struct split_ahead *ahead, uint16_t position)
+/* A chain before `end`. */
+static inline struct split_chain_ahead *split_ahead_at(struct split_ahead *ahead, uint16_t position)
 {
-	return ahead->heads[position % SPLIT_AHEAD_HEADS];
-}
-
-/* Of a chain before `end`. For a head outside the table it is one that is not simple, so that the
- * walk sees it, and refuses it. */
-static inline const struct split_descriptor *split_ahead_first(const struct split_ahead *ahead,
-							       uint16_t position)
-{
-	return &ahead->descriptors[position % SPLIT_AHEAD_CHAINS];
+	return &ahead->chains[position % SPLIT_AHEAD_CHAINS];
 }
 
 /* Of a chain whose first descriptor has NEXT as its only flag. */
-static inline const struct split_descriptor *split_ahead_second(const struct split_ahead *ahead,
-								uint16_t position)
+static inline struct split_descriptor *split_ahead_second(struct split_ahead *ahead,
+							  uint16_t position)
 {
 	return &ahead->seconds[position % SPLIT_AHEAD_CHAINS];
 }
@@ -77,15 +80,14 @@ static inline bool split_ahead_look(struct virtqueue *vq, uint32_t wanted, uint1
 static inline void split_ahead_guess(struct virtqueue *vq, const struct guest_window *window,
 				     enum split_direction direction)
 {
-	const struct split_ahead *ahead = vq->ahead;
-	uint16_t last = (uint16_t)(ahead->end - 1);
-	uint64_t address = split_ahead_first(ahead, last)->address;
-	uint64_t before = split_ahead_first(ahead, (uint16_t)(last - 1))->address;
+	const struct split_chain_ahead *last, *before;
 
-	__builtin_prefetch(split_descriptor_at(vq, (uint16_t)(split_ahead_head(ahead, last) + 1)));
-	/* A receiver's buffer has been asked for long ago. */
+	last = split_ahead_at(vq->ahead, (uint16_t)(vq->ahead->end - 1));
+	before = split_ahead_at(vq->ahead, (uint16_t)(vq->ahead->end - 2));
+	__builtin_prefetch(split_descriptor_at(vq, (uint16_t)(last->head + 1)));
 	if (direction == SPLIT_FROM_GUEST)
-		guest_window_prefetch_head(window, address + (address - before), 0);
+		guest_window_prefetch_head(window, 2 * last->first.address - before->first.address,
+					   0);
 }
 
 /* Reads heads, and asks for their descriptors, up to `chains` from last_available on, as far as
@@ -110,38 +112,68 @@ static inline void split_ahead_ask(struct virtqueue *vq, const struct guest_wind
 	}
 }
 
-/* Asks for what a chain from the guest refers to: its frame's first bytes, or where to look next.
- */
-static inline void split_ahead_ask_source(struct virtqueue *vq, const struct guest_window *window,
-					  const struct split_descriptor *first)
+/* What does not fit the short way: a chain of several buffers, a buffer in another region than the
+ * one before it. Asks for what a chain from the guest refers to: its frame's first bytes, or where
+ * to look next. Returns where the only buffer lies, if it is the only one. */
+static inline uint8_t *split_ahead_other(struct virtqueue *vq, struct guest_window *window,
+					 enum split_direction direction, uint16_t position,
+					 const struct split_descriptor *first)
 {
-	struct split_descriptor *second = &vq->ahead->seconds[vq->ahead->end % SPLIT_AHEAD_CHAINS];
+	const uint16_t flags = first->flags & (SPLIT_NOT_SIMPLE | SPLIT_DESCRIPTOR_WRITE);
+	struct split_descriptor *second;
+	uint8_t *host = NULL;
 
+	if (flags == (direction == SPLIT_TO_GUEST ? SPLIT_DESCRIPTOR_WRITE : 0))
+		host = guest_window_span(window, first->address, first->length);
+	if (direction == SPLIT_TO_GUEST)
+		return host;
 	guest_window_prefetch_head(window, first->address, first->length);
-	if (first->flags != SPLIT_DESCRIPTOR_NEXT || first->next >= vq->size)
-		return;
-	*second = split_descriptor_read(split_descriptor_at(vq, first->next));
-	guest_window_prefetch_head(window, second->address, second->length);
+	if (first->flags == SPLIT_DESCRIPTOR_NEXT && first->next < vq->size) {
+		second = split_ahead_second(vq->ahead, position);
+		*second = split_descriptor_read(split_descriptor_at(vq, first->next));
+		guest_window_prefetch_head(window, second->address, second->length);
+	}
+	return host;
 }
 
-/* Reads the first descriptor of the next chain, one of those asked for, and asks for its buffer; a
- * receiver's to be written. */
-static inline void split_ahead_read(struct virtqueue *vq, const struct guest_window *window,
-				    enum split_direction direction)
+/* Reads the first descriptors of the next chains, those asked for, up to `end`, and asks for the
+ * frames of those that come from the guest. */
+static inline void split_ahead_read(struct virtqueue *vq, struct guest_window *window,
+				    enum split_direction direction, uint16_t end)
 {
+	const uint16_t kind = SPLIT_NOT_SIMPLE | SPLIT_DESCRIPTOR_WRITE;
+	const uint16_t wanted = direction == SPLIT_TO_GUEST ? SPLIT_DESCRIPTOR_WRITE : 0;
 	struct split_ahead *ahead = vq->ahead;
-	uint16_t head = split_ahead_head(ahead, ahead->end);
-	struct split_descriptor read = { .flags = SPLIT_NOT_SIMPLE };
+	const uint8_t *table = vq->descriptors;
+	uint16_t size = vq->size;
 
-	if (head < vq->size) {
-		read = split_descriptor_read(split_descriptor_at(vq, head));
-		if (direction == SPLIT_TO_GUEST)
-			guest_window_prefetch_write(window, read.address);
-		else
-			split_ahead_ask_source(vq, window, &read);
+	for (uint16_t position = ahead->end; position != end; position++) {
+		struct split_chain_ahead *chain = split_ahead_at(ahead, position);
+		uint16_t head = ahead->heads[position % SPLIT_AHEAD_HEADS];
+		uint64_t offset;
+
+		chain->head = head;
+		chain->host = NULL;
+		if (__builtin_expect(head >= size, 0)) {
+			chain->first = (struct split_descriptor){ .flags = SPLIT_NOT_SIMPLE };
+			continue;
+		}
+		split_descriptor_copy(&chain->first,
+				      table + (size_t)head * sizeof(struct split_descriptor));
+		offset = chain->first.address - window->address;
+		if (__builtin_expect((chain->first.flags & kind) == wanted &&
+					 offset < window->size &&
+					 chain->first.length <= window->size - offset,
+				     1)) {
+			chain->host = window->host + offset;
+			if (direction == SPLIT_FROM_GUEST)
+				guest_window_prefetch_host(chain->host, chain->first.length);
+		} else {
+			chain->host =
+			    split_ahead_other(vq, window, direction, position, &chain->first);
+		}
 	}
-	ahead->descriptors[ahead->end % SPLIT_AHEAD_CHAINS] = read;
-	ahead->end++;
+	ahead->end = end;
 }
 
 /* Where reading ends when `chains` chains from last_available on are wanted: as far as these have
@@ -161,18 +193,13 @@ static inline uint16_t split_ahead_limit(const struct virtqueue *vq, uint32_t ch
 
 /* Reads up to `chains` chains from last_available on, as far as that has not been done and there
  * are some. */
-static inline void split_ahead_fill(struct virtqueue *vq, const struct guest_window *window,
+static inline void split_ahead_fill(struct virtqueue *vq, struct guest_window *window,
 				    enum split_direction direction, uint32_t chains)
 {
-	struct split_ahead *ahead = vq->ahead;
-	uint16_t limit;
-
-	if ((uint16_t)(ahead->end - vq->last_available) >= chains)
+	if ((uint16_t)(vq->ahead->end - vq->last_available) >= chains)
 		return;
 	split_ahead_ask(vq, window, direction, chains);
-	limit = split_ahead_limit(vq, chains);
-	while (ahead->end != limit)
-		split_ahead_read(vq, window, direction);
+	split_ahead_read(vq, window, direction, split_ahead_limit(vq, chains));
 }
 
 /* Nothing was read: after last_available went back. */

@@ -53,6 +53,16 @@ static inline struct split_descriptor split_descriptor_read(const void *at)
 	};
 }
 
+/* The same into memory of ours, as it stands there: the fields are in the order of the words. */
+static inline void split_descriptor_copy(struct split_descriptor *to, const void *at)
+{
+	const volatile struct split_word *words = at;
+	struct split_word *copy = (struct split_word *)(void *)to;
+
+	copy[0].value = words[0].value;
+	copy[1].value = words[1].value;
+}
+
 static inline const void *split_descriptor_at(const struct virtqueue *vq, uint16_t index)
 {
 	return (const uint8_t *)vq->descriptors + (size_t)index * sizeof(struct split_descriptor);
@@ -79,26 +89,27 @@ static inline uint16_t split_available_head(const struct virtqueue *vq, uint16_t
 	    __ATOMIC_RELAXED);
 }
 
+/* The used entry at free-running `position`. */
+static inline struct split_used *split_used_at(const struct virtqueue *vq, uint16_t position)
+{
+	size_t slot = position & (vq->size - 1u);
+
+	return (struct split_used *)(void *)((uint8_t *)vq->used + SPLIT_RING_OFFSET +
+					     slot * SPLIT_USED_ENTRY);
+}
+
 /* Fills the used entry at free-running `position`; the guest looks at it only after
  * split_used_publish(). */
 static inline void split_used_put(struct virtqueue *vq, uint16_t position, uint16_t head,
 				  uint32_t length)
 {
-	size_t slot = position & (vq->size - 1u);
-	struct split_used entry = { .id = head, .length = length };
-
-	memcpy((uint8_t *)vq->used + SPLIT_RING_OFFSET + slot * SPLIT_USED_ENTRY, &entry,
-	       sizeof(entry));
+	*split_used_at(vq, position) = (struct split_used){ .id = head, .length = length };
 }
 
 /* Sets the length of an entry that was put to 0. */
 static inline void split_used_clear(struct virtqueue *vq, uint16_t position)
 {
-	size_t slot = position & (vq->size - 1u);
-
-	memset((uint8_t *)vq->used + SPLIT_RING_OFFSET + slot * SPLIT_USED_ENTRY +
-		   offsetof(struct split_used, length),
-	       0, sizeof(uint32_t));
+	split_used_at(vq, position)->length = 0;
 }
 
 /* Makes the used entries [vq->last_used, position) visible, moves last_used there, and calls the

@@ -36,14 +36,26 @@ static uint32_t packed_take(struct virtqueue *vq, struct net_from_guest *net,
 			    struct port_counters *counters);
 static uint32_t packed_take_simple(struct virtqueue *vq, struct net_from_guest *net,
 				   struct packed_cursor *cursor, uint32_t room);
+static uint32_t packed_take_plain(struct net_from_guest *net, const struct packed_cursor *cursor,
+				  uint32_t room, struct packed_used *used);
 static uint32_t packed_take_short(const struct virtqueue *vq, struct net_from_guest *net,
-				  const struct packed_descriptor *at, uint32_t count);
+				  const struct packed_descriptor *at, const uint8_t *host,
+				  uint32_t count);
 static uint32_t packed_take_chain(struct virtqueue *vq, struct net_from_guest *net,
 				  struct packed_cursor *cursor, uint32_t *steps);
 static uint32_t packed_send_simple(struct packed_send *send, struct frame *const *frames,
 				   uint64_t *bytes);
+static uint32_t packed_send_plain(struct packed_send *send, struct frame *const *frames,
+				  uint32_t count, uint64_t *bytes);
 static uint32_t packed_send_generic(struct packed_send *send, const struct frame *frame);
 static uint32_t packed_fill_chain(struct packed_send *send, struct packed_chain *chain);
+
+/* A descriptor that is a whole chain for a frame. */
+static inline bool packed_takes_frame(const uint8_t *host, const struct packed_descriptor *at)
+{
+	return host != NULL && (at->flags & (PACKED_DESCRIPTOR_NEXT | PACKED_DESCRIPTOR_WRITE)) ==
+				   PACKED_DESCRIPTOR_WRITE;
+}
 
 const struct virtqueue_ops VIRTQUEUE_OPS(packed) = {
 	.format = VIRTQUEUE_PACKED,
@@ -72,8 +84,7 @@ static uint32_t packed_from_guest(struct virtqueue *vq, struct burst *burst,
 {
 	struct net_from_guest net;
 	struct packed_cursor *cursor;
-	uint32_t before = burst->count, taken;
-	uint32_t room = burst->limit - burst->count;
+	uint32_t room = burst->limit - burst->count, taken, made;
 
 	if (atomic_load_explicit(&vq->fault, memory_order_relaxed) != VIRTQUEUE_OK)
 		return 0;
@@ -81,16 +92,14 @@ static uint32_t packed_from_guest(struct virtqueue *vq, struct burst *burst,
 	cursor = packed_cursor_open(vq, &net.window);
 	if (packed_cursor_fill(cursor, room) == 0)
 		return 0;
-	net.burst = burst;
-	net.header_size = vq->header_size;
-	net.offloads = vq->offloads_from_guest;
-	net.bytes = 0;
+	net_from_guest_open(&net, burst, vq->header_size, vq->offloads_from_guest);
 	taken = packed_take(vq, &net, cursor, room, counters);
 	vq->last_available = cursor->position;
 	packed_cursor_fill(cursor, PACKED_BATCH);
 	vq->region_hint = net.window.index;
-	if (burst->count > before) {
-		counter_add(&counters->receive_packets, burst->count - before);
+	made = net_from_guest_close(&net);
+	if (made > 0) {
+		counter_add(&counters->receive_packets, made);
 		counter_add(&counters->receive_bytes, net.bytes);
 	}
 	return taken;
@@ -188,7 +197,7 @@ static uint32_t packed_take(struct virtqueue *vq, struct net_from_guest *net,
 		position = cursor->position;
 		result = packed_take_chain(vq, net, cursor, &steps);
 		/* In more pieces than the longest table has entries: it never fits. */
-		if (result == NET_NO_ROOM && net->burst->segment_count == 0)
+		if (result == NET_NO_ROOM && net->segment_count == 0)
 			result = DROP_CHAIN_LOOP;
 		if (result == NET_NO_ROOM || result == DROP_CHAIN_INDEX) {
 			vq->pending -= result == NET_NO_ROOM;
@@ -202,42 +211,65 @@ static uint32_t packed_take(struct virtqueue *vq, struct net_from_guest *net,
 	return taken;
 }
 
-/* Takes the chains at hand that go the short way, up to `room`; returns how many. The copy of *net
- * is for speed: its fields live in registers. */
+/* Takes the chains at hand that go the short way, up to `room`; returns how many. */
 static uint32_t packed_take_simple(struct virtqueue *vq, struct net_from_guest *net,
 				   struct packed_cursor *cursor, uint32_t room)
 {
 	struct packed_used *used = vq->journal->entries + vq->pending;
-	struct net_from_guest local = *net;
-	const struct packed_descriptor *first = &cursor->batch[cursor->place], *at = first;
+	const struct packed_descriptor *at = &cursor->batch[cursor->place];
 	const struct packed_descriptor *end = &cursor->batch[cursor->count];
-	uint32_t n;
+	uint32_t n = packed_take_plain(net, cursor, room, used);
 
-	for (n = 0; n < room && at < end; n++) {
-		uint32_t count = packed_take_short(vq, &local, at, (uint32_t)(end - at));
+	for (at += n; n < room && at < end; n++) {
+		uint32_t count = packed_take_short(vq, net, at, cursor->hosts[at - cursor->batch],
+						   (uint32_t)(end - at));
 
 		if (count == 0)
 			break;
 		at += count;
 		packed_used_put(used + n, at[-1].id, (uint16_t)count, 0);
 	}
-	*net = local;
 	vq->pending = (uint16_t)(vq->pending + n);
-	packed_cursor_pass(cursor, (uint32_t)(at - first));
+	packed_cursor_pass(cursor, (uint32_t)(at - &cursor->batch[cursor->place]));
 	return n;
+}
+
+/* The first of them, as long as each is one descriptor, and plain. */
+static __attribute__((noinline)) uint32_t packed_take_plain(struct net_from_guest *net,
+							    const struct packed_cursor *cursor,
+							    uint32_t room, struct packed_used *used)
+{
+	const struct packed_descriptor *at = &cursor->batch[cursor->place];
+	uint8_t *const *hosts = &cursor->hosts[cursor->place];
+	uint32_t count = (uint32_t)cursor->count - cursor->place, i;
+	struct net_plain plain;
+
+	if (count > room)
+		count = room;
+	net_plain_open(&plain, net, &count);
+	for (i = 0; i < count; i++) {
+		if (hosts[i] == NULL ||
+		    (at[i].flags & (PACKED_DESCRIPTOR_NEXT | PACKED_DESCRIPTOR_WRITE)) != 0 ||
+		    !net_plain_take(&plain, hosts[i], at[i].length))
+			break;
+		packed_used_put(used + i, at[i].id, 1, 0);
+	}
+	net_plain_close(&plain, net);
+	return i;
 }
 
 /* The chain at *at, with `count` descriptors at hand, when it is one buffer, or a header and a
  * frame, in the ring or in an indirect table. Number of descriptors; 0: it is something else. */
 static inline uint32_t packed_take_short(const struct virtqueue *vq, struct net_from_guest *net,
-					 const struct packed_descriptor *at, uint32_t count)
+					 const struct packed_descriptor *at, const uint8_t *host,
+					 uint32_t count)
 {
 	const uint32_t kind = PACKED_NOT_SIMPLE | PACKED_DESCRIPTOR_WRITE;
 	struct packed_descriptor header, data;
 	const uint8_t *table;
 
 	if ((at->flags & kind) == 0)
-		return net_from_guest_single(net, at->address, at->length);
+		return host != NULL && net_from_guest_single(net, host, at->length);
 	if ((at->flags & kind) == PACKED_DESCRIPTOR_NEXT)
 		return count > 1 && (at[1].flags & kind) == 0 &&
 			       net_from_guest_pair(net, at->address, at->length, at[1].address,
@@ -290,31 +322,59 @@ static uint32_t packed_take_chain(struct virtqueue *vq, struct net_from_guest *n
 }
 
 /* Sends frames as long as each goes the short way into one chain; returns how many, and adds their
- * lengths to *bytes. The copies are for speed, as in packed_take_simple(). */
+ * lengths to *bytes. */
 static uint32_t packed_send_simple(struct packed_send *send, struct frame *const *frames,
 				   uint64_t *bytes)
 {
-	uint32_t count = packed_cursor_fill(send->cursor, send->frames), sent;
-	const struct packed_descriptor *at = &send->cursor->batch[send->cursor->place];
-	struct packed_used *used = send->vq->journal->entries + send->used;
-	struct net_to_guest local = send->net;
+	uint32_t count = packed_cursor_fill(send->cursor, send->frames), sent = 0;
 
 	if (count > send->frames)
 		count = send->frames;
-	for (sent = 0; sent < count; sent++, at++) {
-		const struct frame *frame = frames[sent];
+	/* What is to be marked as written goes the second way. */
+	if (send->net.log == NULL)
+		sent = packed_send_plain(send, frames, count, bytes);
+	for (; sent < count; sent++) {
+		const struct packed_descriptor *at =
+		    &send->cursor->batch[send->cursor->place + sent];
+		uint8_t *host = send->cursor->hosts[send->cursor->place + sent];
 
-		if ((at->flags & (PACKED_NOT_SIMPLE | PACKED_DESCRIPTOR_WRITE)) !=
-			PACKED_DESCRIPTOR_WRITE ||
-		    !net_to_guest_single(&local, frame, at->address, at->length))
+		if (!packed_takes_frame(host, at) ||
+		    !net_to_guest_single(&send->net, frames[sent], host, at->address, at->length))
 			break;
-		packed_used_put(used + sent, at->id, 1, local.header_size + frame->length);
-		*bytes += frame->length;
+		packed_used_put(&send->vq->journal->entries[send->used++], at->id, 1,
+				send->net.header_size + frames[sent]->length);
+		*bytes += frames[sent]->length;
 	}
-	send->net.window = local.window;
-	send->used += sent;
 	packed_cursor_pass(send->cursor, sent);
 	return sent;
+}
+
+/* The first of them, as long as they are plain. */
+static __attribute__((noinline)) uint32_t packed_send_plain(struct packed_send *send,
+							    struct frame *const *frames,
+							    uint32_t count, uint64_t *bytes)
+{
+	const struct packed_descriptor *at = &send->cursor->batch[send->cursor->place];
+	uint8_t *const *hosts = &send->cursor->hosts[send->cursor->place];
+	struct packed_used *used = send->vq->journal->entries + send->used;
+	const uint32_t header_size = send->net.header_size;
+	uint32_t i, asked = 0;
+	uint64_t length = 0;
+
+	for (i = 0; i < count; i++) {
+		for (; asked < count && asked <= i + NET_AHEAD; asked++) {
+			if (hosts[asked] != NULL)
+				net_to_guest_prefetch(frames[asked], hosts[asked]);
+		}
+		if (!packed_takes_frame(hosts[i], &at[i]) ||
+		    !net_to_guest_plain(header_size, frames[i], hosts[i], at[i].length))
+			break;
+		packed_used_put(used + i, at[i].id, 1, header_size + frames[i]->length);
+		length += frames[i]->length;
+	}
+	send->used += i;
+	*bytes += length;
+	return i;
 }
 
 /* Writes a frame to one chain of any layout, or to as many as it takes where they are mergeable. A

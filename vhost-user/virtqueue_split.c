@@ -30,18 +30,38 @@ static uint32_t split_to_guest(struct virtqueue *vq, struct frame *const *frames
 			       struct port_counters *counters);
 
 static uint32_t split_take(struct virtqueue *vq, struct net_from_guest *net, uint32_t count,
-			   uint16_t next_end, struct port_counters *counters);
+			   struct port_counters *counters);
 static uint32_t split_take_simple(struct virtqueue *vq, struct net_from_guest *net, uint32_t i,
-				  uint32_t count, uint16_t next_end);
+				  uint32_t count);
+static void split_read_sources(struct virtqueue *vq, struct guest_window *window, uint32_t count);
+static void split_read_targets(struct virtqueue *vq, struct guest_window *window, uint32_t count);
+static uint32_t split_take_plain(struct net_from_guest *net, struct split_ahead *ahead,
+				 uint16_t position, uint32_t count, uint16_t *heads);
+static uint32_t split_take_short(struct virtqueue *vq, struct net_from_guest *net,
+				 uint16_t position, uint32_t count, uint16_t *heads);
 static bool split_take_pair(const struct virtqueue *vq, struct net_from_guest *net,
 			    uint16_t position);
 static uint32_t split_take_chain(struct virtqueue *vq, struct net_from_guest *net, uint16_t head,
 				 const struct split_descriptor *first, uint32_t *steps);
 static uint32_t split_send_simple(struct split_send *send, struct frame *const *frames,
 				  uint64_t *bytes);
+static uint32_t split_send_plain(struct split_send *send, struct frame *const *frames,
+				 uint16_t position, uint32_t count, uint64_t *bytes);
+static uint32_t split_send_short(struct split_send *send, struct frame *const *frames,
+				 uint16_t position, uint32_t count, uint64_t *bytes);
 static uint32_t split_send_generic(struct split_send *send, const struct frame *frame);
 static bool split_send_look(struct split_send *send, uint32_t wanted);
 static uint32_t split_fill_chain(struct split_send *send);
+
+/* Asks for what the copy of a frame to the chain at `position` will touch. */
+GUEST_PREFETCH void split_send_ask(struct split_ahead *ahead, uint16_t position,
+				   const struct frame *frame)
+{
+	const uint8_t *host = split_ahead_at(ahead, position)->host;
+
+	if (host != NULL)
+		net_to_guest_prefetch(frame, host);
+}
 
 const struct virtqueue_ops VIRTQUEUE_OPS(split) = {
 	.format = VIRTQUEUE_SPLIT,
@@ -71,8 +91,7 @@ static uint32_t split_from_guest(struct virtqueue *vq, struct burst *burst,
 				 struct port_counters *counters)
 {
 	struct net_from_guest net;
-	uint32_t before = burst->count, taken;
-	uint32_t room = burst->limit - burst->count;
+	uint32_t room = burst->limit - burst->count, taken, made;
 	uint16_t waiting;
 
 	/* A guest that offers more before the chains we hold were returned. */
@@ -83,17 +102,15 @@ static uint32_t split_from_guest(struct virtqueue *vq, struct burst *burst,
 	if (waiting < room)
 		room = waiting;
 	guest_window_open(&net.window, vq->memory, vq->region_hint);
-	net.burst = burst;
-	net.header_size = vq->header_size;
-	net.offloads = vq->offloads_from_guest;
-	net.bytes = 0;
-	split_ahead_fill(vq, &net.window, SPLIT_FROM_GUEST, room);
-	taken = split_take(vq, &net, room, split_ahead_limit(vq, SPLIT_AHEAD_CHAINS), counters);
+	net_from_guest_open(&net, burst, vq->header_size, vq->offloads_from_guest);
+	split_read_sources(vq, &net.window, room);
+	taken = split_take(vq, &net, room, counters);
 	vq->last_available = (uint16_t)(vq->last_available + taken);
 	vq->region_hint = net.window.index;
 	split_ahead_ask(vq, &net.window, SPLIT_FROM_GUEST, SPLIT_AHEAD_CHAINS + BURST_FRAMES);
-	if (burst->count > before) {
-		counter_add(&counters->receive_packets, burst->count - before);
+	made = net_from_guest_close(&net);
+	if (made > 0) {
+		counter_add(&counters->receive_packets, made);
 		counter_add(&counters->receive_bytes, net.bytes);
 	}
 	return taken;
@@ -164,51 +181,108 @@ static uint32_t split_to_guest(struct virtqueue *vq, struct frame *const *frames
 
 /* The next `count` chains, in order, until the burst is full; returns how many were taken. */
 static uint32_t split_take(struct virtqueue *vq, struct net_from_guest *net, uint32_t count,
-			   uint16_t next_end, struct port_counters *counters)
+			   struct port_counters *counters)
 {
 	uint16_t *heads = vq->pending_heads + vq->pending;
 	uint32_t steps = 0, i;
 
-	for (i = split_take_simple(vq, net, 0, count, next_end);
-	     i < count && steps < SPLIT_STEPS_MAX;
-	     i = split_take_simple(vq, net, i + 1, count, next_end)) {
-		uint16_t position = (uint16_t)(vq->last_available + i);
-		uint32_t result = split_take_chain(vq, net, split_ahead_head(vq->ahead, position),
-						   split_ahead_first(vq->ahead, position), &steps);
+	for (i = split_take_simple(vq, net, 0, count); i < count && steps < SPLIT_STEPS_MAX;
+	     i = split_take_simple(vq, net, i + 1, count)) {
+		const struct split_chain_ahead *chain =
+		    split_ahead_at(vq->ahead, (uint16_t)(vq->last_available + i));
+		uint32_t result = split_take_chain(vq, net, chain->head, &chain->first, &steps);
 
 		if (result == NET_NO_ROOM) {
-			if (net->burst->segment_count > 0)
+			if (net->segment_count > 0)
 				break;
 			/* In more pieces than the longest table has entries. */
 			result = DROP_CHAIN_LOOP;
 		}
 		if (result != NET_TAKEN)
 			counter_drop(counters, (enum drop_reason)result, 1);
+		heads[i] = chain->head;
 	}
-	for (uint32_t j = 0; j < i; j++)
-		heads[j] = split_ahead_head(vq->ahead, (uint16_t)(vq->last_available + j));
 	vq->pending = (uint16_t)(vq->pending + i);
 	return i;
 }
 
 /* Takes the chains from the i-th on that go the short way; returns the number of the first one that
- * does not. With each, the descriptor of one more is read, up to next_end. The copy of *net is for
- * speed: its fields live in registers. */
+ * does not. */
 static uint32_t split_take_simple(struct virtqueue *vq, struct net_from_guest *net, uint32_t i,
-				  uint32_t count, uint16_t next_end)
+				  uint32_t count)
+{
+	uint16_t *heads = vq->pending_heads + vq->pending;
+	const uint16_t start = vq->last_available;
+
+	if (i < count)
+		i += split_take_plain(net, vq->ahead, (uint16_t)(start + i), count - i, heads + i);
+	if (i < count)
+		i += split_take_short(vq, net, (uint16_t)(start + i), count - i, heads + i);
+	return i;
+}
+
+/* The loops that follow are functions of their own for speed: what each needs stays in registers.
+ */
+
+/* Reads `count` chains, if that was not done by the call before, and as many for the next call. */
+static __attribute__((noinline)) void
+split_read_sources(struct virtqueue *vq, struct guest_window *window, uint32_t count)
+{
+	struct guest_window local = *window;
+
+	split_ahead_fill(vq, &local, SPLIT_FROM_GUEST, count);
+	split_ahead_read(vq, &local, SPLIT_FROM_GUEST, split_ahead_limit(vq, SPLIT_AHEAD_CHAINS));
+	*window = local;
+}
+
+static __attribute__((noinline)) void
+split_read_targets(struct virtqueue *vq, struct guest_window *window, uint32_t count)
+{
+	struct guest_window local = *window;
+
+	split_ahead_read(vq, &local, SPLIT_TO_GUEST, split_ahead_limit(vq, count));
+	*window = local;
+}
+
+/* `count` chains from `position` on, as long as they are plain, and their heads. */
+static __attribute__((noinline)) uint32_t split_take_plain(struct net_from_guest *net,
+							   struct split_ahead *ahead,
+							   uint16_t position, uint32_t count,
+							   uint16_t *heads)
+{
+	struct net_plain plain;
+	uint32_t i;
+
+	net_plain_open(&plain, net, &count);
+	for (i = 0; i < count; i++, position++) {
+		const struct split_chain_ahead *chain = split_ahead_at(ahead, position);
+
+		if (chain->host == NULL ||
+		    !net_plain_take(&plain, chain->host, chain->first.length))
+			break;
+		heads[i] = chain->head;
+	}
+	net_plain_close(&plain, net);
+	return i;
+}
+
+/* The same for chains of one buffer or two, whatever their headers ask for. */
+static __attribute__((noinline)) uint32_t split_take_short(struct virtqueue *vq,
+							   struct net_from_guest *net,
+							   uint16_t position, uint32_t count,
+							   uint16_t *heads)
 {
 	struct net_from_guest local = *net;
+	uint32_t i;
 
-	for (; i < count; i++) {
-		const struct split_descriptor *first =
-		    split_ahead_first(vq->ahead, (uint16_t)(vq->last_available + i));
+	for (i = 0; i < count; i++, position++) {
+		const struct split_chain_ahead *chain = split_ahead_at(vq->ahead, position);
 
-		if (vq->ahead->end != next_end)
-			split_ahead_read(vq, &local.window, SPLIT_FROM_GUEST);
-		if ((first->flags & (SPLIT_NOT_SIMPLE | SPLIT_DESCRIPTOR_WRITE)) == 0
-			? !net_from_guest_single(&local, first->address, first->length)
-			: !split_take_pair(vq, &local, (uint16_t)(vq->last_available + i)))
+		if (chain->host != NULL
+			? !net_from_guest_single(&local, chain->host, chain->first.length)
+			: !split_take_pair(vq, &local, position))
 			break;
+		heads[i] = chain->head;
 	}
 	*net = local;
 	return i;
@@ -219,7 +293,7 @@ static uint32_t split_take_simple(struct virtqueue *vq, struct net_from_guest *n
 static bool split_take_pair(const struct virtqueue *vq, struct net_from_guest *net,
 			    uint16_t position)
 {
-	const struct split_descriptor *first = split_ahead_first(vq->ahead, position);
+	const struct split_descriptor *first = &split_ahead_at(vq->ahead, position)->first;
 	struct split_descriptor header = *first, data;
 
 	if (first->flags == SPLIT_DESCRIPTOR_INDIRECT) {
@@ -271,46 +345,85 @@ static uint32_t split_take_chain(struct virtqueue *vq, struct net_from_guest *ne
 }
 
 /* Sends frames as long as each goes the short way into one chain; returns how many, and adds their
- * lengths to *bytes. With each, the descriptor of one more chain is read, for the next call, which
- * may well have as many frames. The copies are for speed, as in split_take_simple(). */
+ * lengths to *bytes. */
 static uint32_t split_send_simple(struct split_send *send, struct frame *const *frames,
 				  uint64_t *bytes)
 {
 	struct virtqueue *vq = send->vq;
-	struct net_to_guest local = send->net;
-	uint16_t position = vq->last_available, used = send->used, next_end;
-	uint32_t count, sent;
+	uint16_t position = vq->last_available;
+	uint32_t count, sent = 0;
 
-	split_ahead_fill(vq, &local.window, SPLIT_TO_GUEST, send->frames);
-	next_end = split_ahead_limit(vq, 2 * send->frames);
+	split_ahead_fill(vq, &send->net.window, SPLIT_TO_GUEST, send->frames);
 	count = (uint16_t)(vq->ahead->end - position);
 	if (count > send->frames)
 		count = send->frames;
-	for (sent = 0; sent < count && sent < NET_AHEAD; sent++)
-		net_to_guest_prefetch(&local, frames[sent],
-				      split_ahead_first(vq->ahead, position + sent)->address);
-	for (sent = 0; sent < count; sent++, position++) {
-		const struct split_descriptor *first = split_ahead_first(vq->ahead, position);
-		const struct frame *frame = frames[sent];
-
-		if (vq->ahead->end != next_end)
-			split_ahead_read(vq, &local.window, SPLIT_TO_GUEST);
-		if (sent + NET_AHEAD < count)
-			net_to_guest_prefetch(
-			    &local, frames[sent + NET_AHEAD],
-			    split_ahead_first(vq->ahead, position + NET_AHEAD)->address);
-		if ((first->flags & (SPLIT_NOT_SIMPLE | SPLIT_DESCRIPTOR_WRITE)) !=
-			SPLIT_DESCRIPTOR_WRITE ||
-		    !net_to_guest_single(&local, frame, first->address, first->length))
-			break;
-		split_used_put(vq, used++, split_ahead_head(vq->ahead, position),
-			       local.header_size + frame->length);
-		*bytes += frame->length;
-	}
-	send->net.window = local.window;
-	send->used = used;
-	vq->last_available = position;
+	for (uint32_t i = 0; i < NET_AHEAD && i < count; i++)
+		split_send_ask(vq->ahead, (uint16_t)(position + i), frames[i]);
+	/* For the next call, which may well have as many frames; meanwhile the first lines come. */
+	split_read_targets(vq, &send->net.window, 2 * send->frames);
+	/* What is to be marked as written goes the second way. */
+	if (send->net.log == NULL)
+		sent = split_send_plain(send, frames, position, count, bytes);
+	if (sent < count)
+		sent += split_send_short(send, frames + sent, (uint16_t)(position + sent),
+					 count - sent, bytes);
+	vq->last_available = (uint16_t)(position + sent);
 	return sent;
+}
+
+/* `count` frames to the chains from `position` on, as long as they are plain. */
+static __attribute__((noinline)) uint32_t split_send_plain(struct split_send *send,
+							   struct frame *const *frames,
+							   uint16_t position, uint32_t count,
+							   uint64_t *bytes)
+{
+	const uint32_t header_size = send->net.header_size;
+	struct split_ahead *ahead = send->vq->ahead;
+	struct split_used *ring = split_used_at(send->vq, 0);
+	const uint16_t mask = (uint16_t)(send->vq->size - 1u);
+	uint16_t used = send->used;
+	uint64_t length = 0;
+	uint32_t i;
+
+	for (i = 0; i < count; i++, position++, used++) {
+		const struct split_chain_ahead *chain = split_ahead_at(ahead, position);
+		const struct frame *frame = frames[i];
+
+		if (i + NET_AHEAD < count)
+			split_send_ask(ahead, (uint16_t)(position + NET_AHEAD),
+				       frames[i + NET_AHEAD]);
+		if (chain->host == NULL ||
+		    !net_to_guest_plain(header_size, frame, chain->host, chain->first.length))
+			break;
+		ring[used & mask] =
+		    (struct split_used){ .id = chain->head, .length = header_size + frame->length };
+		length += frame->length;
+	}
+	send->used = used;
+	*bytes += length;
+	return i;
+}
+
+/* The same for frames of any kind, each to a chain of one buffer. */
+static __attribute__((noinline)) uint32_t split_send_short(struct split_send *send,
+							   struct frame *const *frames,
+							   uint16_t position, uint32_t count,
+							   uint64_t *bytes)
+{
+	uint32_t i;
+
+	for (i = 0; i < count; i++, position++) {
+		const struct split_chain_ahead *chain = split_ahead_at(send->vq->ahead, position);
+
+		if (chain->host == NULL ||
+		    !net_to_guest_single(&send->net, frames[i], chain->host, chain->first.address,
+					 chain->first.length))
+			break;
+		split_used_put(send->vq, send->used++, chain->head,
+			       send->net.header_size + frames[i]->length);
+		*bytes += frames[i]->length;
+	}
+	return i;
 }
 
 /* Writes a frame to one chain of any layout, or to as many as it takes where they are mergeable. A
@@ -334,7 +447,8 @@ static uint32_t split_send_generic(struct split_send *send, const struct frame *
 			break;
 		}
 		result = split_fill_chain(send);
-		split_used_put(vq, send->used++, split_ahead_head(vq->ahead, vq->last_available),
+		split_used_put(vq, send->used++,
+			       split_ahead_at(vq->ahead, vq->last_available)->head,
 			       before - net->left);
 		vq->last_available++;
 		/* The header belongs into the first chain, and without MRG_RXBUF all does. */
@@ -377,9 +491,9 @@ static uint32_t split_fill_chain(struct split_send *send)
 	struct virtqueue *vq = send->vq;
 	uint32_t result = NET_TAKEN;
 	struct split_chain walk;
-	enum split_status status = split_chain_begin(
-	    &walk, vq, &net->window, split_ahead_head(vq->ahead, vq->last_available),
-	    split_ahead_first(vq->ahead, vq->last_available));
+	const struct split_chain_ahead *chain = split_ahead_at(vq->ahead, vq->last_available);
+	enum split_status status =
+	    split_chain_begin(&walk, vq, &net->window, chain->head, &chain->first);
 
 	while (status == SPLIT_BUFFER && net->left > 0) {
 		if (!(walk.current.flags & SPLIT_DESCRIPTOR_WRITE))

@@ -68,7 +68,7 @@ static void test_frame_pieces(void **state)
 
 	fill(bytes, sizeof(bytes));
 	for (size_t i = 0; i < 3; i++) {
-		for (uint16_t head_length = 14; head_length <= 192; head_length += 89) {
+		for (uint16_t head_length = 14; head_length <= FRAME_HEAD_MAX; head_length += 83) {
 			struct frame_segment segments[128];
 			struct frame frame = { .head = head + FRAME_HEADROOM,
 					       .segments = segments,
