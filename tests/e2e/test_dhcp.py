@@ -338,6 +338,23 @@ def test_leases_outlive_a_kill(small):
     assert after["expires"] <= before["expires"]
 
 
+def test_machine_on_another_port(lab):
+    """A guest that is started again at another port keeps its address: its MAC says who it is, and is guarded."""
+    config = lab.isolated("vm1", "vm2")
+    config["networks"]["lab"]["ipv4"] = "10.9.0.1/24"
+    switch = lab.switch(config)
+    ask = ("ip link set eth0 up; udhcpc -i eth0 -n -q -t 8 >/dev/null 2>&1; "
+           "ip -4 addr show dev eth0 | grep -o 'inet [0-9.]*'")
+    first = lab.qemu("vm1", 1, ip=None)
+    leased = first.run(ask).split()[1]
+    first.close()
+    wait_until(lambda: switch.port("vm1")["link"] == "down", what="the end of the first")
+    again = lab.qemu("again", 1, port="vm2", ip=None)
+    assert again.run(ask).split()[1] == leased
+    assert "1 packets received" in again.run("ping -c 1 10.9.0.1")
+    assert [(row["ip"], row["mac"], row["port"]) for row in switch.show("leases")] == [(leased, mac(1), "vm2")]
+
+
 def test_arp_probe_of_the_server_claims_nothing(small):
     """RFC 5227: the check before an offer has no sender address, so nobody's table changes by it."""
     raw = small.guests["b"].raw()
