@@ -108,7 +108,8 @@ int netlink_get_link(const char *name, struct netlink_link *link, struct error *
 	if (rc < 0 && rc != -NLE_NODEV && rc != -NLE_OBJ_NOTFOUND)
 		return explain(rc, name, error);
 	if (link->index == 0)
-		return error_set(error, ENODEV, "interface '%s' is not there", name);
+		return error_set(error, ENODEV,
+				 "interface '%s' is not there; allowed: one of this host", name);
 	return 0;
 }
 

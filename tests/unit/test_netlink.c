@@ -72,7 +72,7 @@ static void test_links(void **state)
 	assert_int_equal(netlink_get_link("lo", &link, &error), 0);
 	assert_false(link.ethernet);
 	assert_int_equal(netlink_get_link("absent", &link, &error), -ENODEV);
-	assert_string_equal(error.text, "interface 'absent' is not there");
+	assert_string_equal(error.text, "interface 'absent' is not there; allowed: one of this host");
 	assert_true(netlink_set_up(12345, 0, &error) < 0);
 }
 
