@@ -60,27 +60,29 @@ static const struct command *find_command(int argc, char **argv, int *words)
 	return NULL;
 }
 
-/* "port" alone: which commands begin so. */
-static bool print_group(const char *word)
+/* "port" alone: the first command from `c` on that begins so, or NULL. */
+static const struct command *find_group(const struct command *c, const char *word)
 {
 	size_t length = strlen(word);
-	bool some = false;
 
-	for (const struct command *c = commands; c->name != NULL; c++) {
-		if (strncmp(c->name, word, length) == 0 && c->name[length] == ' ') {
-			print_usage(stderr, c);
-			some = true;
-		}
-	}
-	return some;
+	while (c->name != NULL && (strncmp(c->name, word, length) != 0 || c->name[length] != ' '))
+		c++;
+	return c->name != NULL ? c : NULL;
 }
 
 static int no_command(char **argv)
 {
-	command_fail(STATUS_USAGE, "there is no command '%s%s%s'", argv[0],
-		     argv[0] != NULL && argv[1] != NULL ? " " : "", argv[1] != NULL ? argv[1] : "");
-	if (argv[0] == NULL || !print_group(argv[0]))
+	const struct command *group = find_group(commands, argv[0]);
+
+	if (group != NULL && argv[1] == NULL)
+		command_fail(STATUS_USAGE, "'%s' is not all of a command", argv[0]);
+	else
+		command_fail(STATUS_USAGE, "there is no command '%s%s%s'", argv[0],
+			     argv[1] != NULL ? " " : "", argv[1] != NULL ? argv[1] : "");
+	if (group == NULL)
 		print_commands(stderr);
+	for (; group != NULL; group = find_group(group + 1, argv[0]))
+		print_usage(stderr, group);
 	return STATUS_USAGE;
 }
 
