@@ -84,6 +84,10 @@ def groups(case, contender):
     return found
 
 
+#: how many times as far a run may be made as most
+STRAY = 1.5
+
+
 class Bench:
     def __init__(self, arguments, context):
         self.arguments = arguments
@@ -152,22 +156,21 @@ class Bench:
                                if self.counted(case, contender, point) < wanted]
                     if missing:
                         self.run_group(case, contender, missing, number)
+            drop_strays([record for record in self.records if record["case"] == case.name])
 
 
-def machine_distance(records):
-    """The distance most runs were made at; those far from it are dropped, ratios need one."""
-    distances = [record["distance_before"] for record in records if record["dropped"] is None]
-    return statistics.median(distances) if distances else 0.0
-
-
-def drop_other_distances(records):
-    for case in {record["case"] for record in records}:
-        of_case = [record for record in records if record["case"] == case]
-        middle = machine_distance(of_case)
-        for record in of_case:
-            far = max(middle, record["distance_before"])
-            if record["dropped"] is None and far > 1.5 * min(middle, record["distance_before"]):
-                record["dropped"] = f"other distance of the cores than most: {middle:.0f} ns"
+def drop_strays(records):
+    """Drops the runs of a case made at another distance of the cores than most, since ratios need
+    one. Called again when there are more runs: it may be others then."""
+    kept = [record for record in records if record["dropped"] is None or record.get("stray")]
+    if not kept:
+        return
+    middle = statistics.median(record["distance_before"] for record in kept)
+    for record in kept:
+        near, far = sorted((middle, record["distance_before"]))
+        record["stray"] = far > STRAY * near
+        record["dropped"] = f"other distance of the cores than most: {middle:.0f} ns" \
+            if record["stray"] else None
 
 
 def measure_all(arguments):
@@ -186,7 +189,6 @@ def measure_all(arguments):
         print("stopped; what was measured so far:", flush=True)
     finally:
         hugepages.release()
-    drop_other_distances(bench.records)
     return {"machine": report.describe_machine(context), "absent": absent,
             "quick": arguments.quick, "records": bench.records}
 

@@ -74,24 +74,29 @@ def measured_cases(results):
     return [case for name, case in cases.ALL.items() if name in names]
 
 
+def doubt(*summaries):
+    """What stands before a figure made of disturbed runs."""
+    return "~" if any(summary.disturbed for summary in summaries) else ""
+
+
 def ratio(case, summaries, point, peer):
     """How many times as good as the peer weft is; for the limit, the share of it."""
     ours, other = summaries.get((point, "weft")), summaries.get((point, peer))
     if ours is None or other is None or not other.median or not ours.median:
         return "-"
+    mark = doubt(ours, other)
     if case.better == "lower":
-        return f"{other.median / ours.median:.2f}x"
+        return f"{mark}{other.median / ours.median:.2f}x"
     if peer == "limit":
-        return f"{100 * ours.median / other.median:.0f} %"
-    return f"{ours.median / other.median:.2f}x"
+        return f"{mark}{100 * ours.median / other.median:.0f} %"
+    return f"{mark}{ours.median / other.median:.2f}x"
 
 
 def cell(summary):
     if summary is None:
         return "-"
     digits = 2 if summary.median < 100 else 0
-    mark = "~" if summary.disturbed else ""
-    return (f"{mark}{summary.median:.{digits}f} ±{100 * summary.spread():.0f} % "
+    return (f"{doubt(summary)}{summary.median:.{digits}f} ±{100 * summary.spread():.0f} % "
             f"n={summary.count}")
 
 
@@ -158,7 +163,7 @@ COLUMNS = {
 
 def share_of_base(ours, base):
     return "-" if ours is None or base is None or not base.median else \
-        f"{100 * ours.median / base.median:.0f} %"
+        f"{doubt(ours, base)}{100 * ours.median / base.median:.0f} %"
 
 
 def details(case, summaries, point):
