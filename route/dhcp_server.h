@@ -9,10 +9,10 @@
  * Guests are hostile. A client must send from the hardware address it gives, unless a relay agent
  * behind a trusted port sends for it. A lease belongs to the machine that got it, known by its port
  * or its hardware address: another one's client identifier counts for nothing, and who comes with
- * it is known by the hardware address alone. One port gets at most DHCP_PORT_LEASES addresses, a
- * trusted one more, but none more than half of all; those set aside on its word included, reserved
- * ones not. BOOTP is ignored, and so are relay agents of other networks: the server is for its own
- * link. */
+ * it is known by the hardware address alone. One port gets at most DHCP_PORT_LEASES addresses, and
+ * not more than half of all; a trusted one, with many hosts behind it, DHCP_TRUSTED_LEASES. Those
+ * set aside on its word are counted, reserved ones not. BOOTP is ignored, and so are relay agents
+ * of other networks: the server is for its own link. */
 #ifndef WEFT_ROUTE_DHCP_SERVER_H
 #define WEFT_ROUTE_DHCP_SERVER_H
 
@@ -25,7 +25,7 @@
 
 #define DHCP_PORT_LEASES    16u	 /* by one port, but LEASE_PORT_NONE */
 #define DHCP_TRUSTED_LEASES 64u	 /* by one that is trusted */
-#define DHCP_LEASES_LEAST   4u	 /* by any: firmware, installer and system may be three clients */
+#define DHCP_LEASES_LEAST   4u	 /* though half are fewer: firmware and system are two clients */
 #define DHCP_PROBE_WAIT	    500u /* ms that an offer waits for the conflict check */
 #define DHCP_PROBE_MAX	    512u /* offers that wait at a time */
 #define DHCP_PROBE_TRIES    3u	 /* addresses checked for one DISCOVER */

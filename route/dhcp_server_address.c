@@ -94,12 +94,13 @@ bool dhcp_address_is_reserved(const struct dhcp_request *request, const struct i
 /* How many leases the port may have. */
 static uint64_t port_limit(const struct dhcp_request *request)
 {
-	uint64_t most = request->by.trusted ? DHCP_TRUSTED_LEASES : DHCP_PORT_LEASES;
 	uint64_t half = request->server->address_count / 2;
 
+	if (request->by.trusted)
+		return DHCP_TRUSTED_LEASES;
 	if (half < DHCP_LEASES_LEAST)
-		half = DHCP_LEASES_LEAST;
-	return half < most ? half : most;
+		return DHCP_LEASES_LEAST;
+	return half < DHCP_PORT_LEASES ? half : DHCP_PORT_LEASES;
 }
 
 bool dhcp_address_over_limit(const struct dhcp_request *request, const struct ip *ip)

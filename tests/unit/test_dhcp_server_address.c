@@ -209,7 +209,7 @@ static void test_port_share(void **state)
 		unsigned share;
 	} cases[] = {
 		{ "10.0.0.103", false, 4 }, { "10.0.0.105", false, 4 },	 { "10.0.0.111", false, 6 },
-		{ "10.0.0.200", true, 50 }, { "10.0.0.250", false, 16 }, { "10.0.0.250", true, 64 },
+		{ "10.0.0.109", true, 10 }, { "10.0.0.250", false, 16 }, { "10.0.0.250", true, 64 },
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
