@@ -6,8 +6,8 @@
 #include "route/lease.h"
 
 #include "base/log.h"
-#include "base/parse.h"
 #include "base/siphash.h"
+#include "route/lease_key.h"
 #include "route/lease_stored.h"
 
 #include <ctype.h>
@@ -19,14 +19,12 @@
 
 #define BUCKETS_MIN 64u
 
-enum index { BY_IP, BY_CLIENT, BY_MAC, BY_HOST, BY_PORT, INDEX_COUNT };
-
 struct entry {
 	struct lease lease;
 	/* A chain each; back is NULL where the lease has no such key. */
-	struct entry *next[INDEX_COUNT];
-	struct entry **back[INDEX_COUNT];
-	uint64_t hash[INDEX_COUNT];
+	struct entry *next[LEASE_INDEX_COUNT];
+	struct entry **back[LEASE_INDEX_COUNT];
+	uint64_t hash[LEASE_INDEX_COUNT];
 };
 
 struct lease_table {
@@ -37,32 +35,20 @@ struct lease_table {
 	uint64_t next_expiry; /* never too late, perhaps too early */
 	uint64_t secret[2];
 	struct lease_events events;
-	struct entry **buckets[INDEX_COUNT];
-};
-
-/* What an index looks at: all of it fits. */
-struct key {
-	uint8_t bytes[8 + DHCP_CLIENT_MAX];
-	size_t length; /* 0: not in this index */
+	struct entry **buckets[LEASE_INDEX_COUNT];
 };
 
 static int load(void *context, const uint8_t *key, size_t key_length, const uint8_t *value,
 		size_t value_length);
 static void stored_write(struct lease_table *table, const struct lease *lease);
 static int grow(struct lease_table *table);
-static struct entry *find(const struct lease_table *table, enum index index, const struct key *key);
-static struct entry *find_from(struct entry *entry, enum index index, const struct key *key,
-			       uint64_t hash);
+static struct entry *find(const struct lease_table *table, enum lease_index index,
+			  const struct lease_key *key);
+static struct entry *find_from(struct entry *entry, enum lease_index index,
+			       const struct lease_key *key, uint64_t hash);
 static void link_entry(struct lease_table *table, struct entry *entry);
 static void unlink_entry(struct entry *entry);
 static void remove_entry(struct lease_table *table, struct entry *entry);
-static struct key key_of(enum index index, const struct lease *lease);
-static struct key key_ip(const struct ip *ip);
-static struct key key_client(int family, const uint8_t *client, uint8_t length, uint32_t iaid);
-static struct key key_mac(int family, struct mac mac);
-static struct key key_host(int family, const char *host);
-static struct key key_port(uint16_t port);
-static int family_of(const struct ip *ip);
 static bool identity_equal(const struct lease *a, const struct lease *b);
 
 struct lease_table *lease_table_create(struct store *store, const char *network, uint32_t limit,
@@ -105,14 +91,14 @@ void lease_table_destroy(struct lease_table *table)
 	if (table == NULL)
 		return;
 	for (uint32_t i = 0; i < table->bucket_count; i++) {
-		struct entry *entry = table->buckets[BY_IP][i], *next;
+		struct entry *entry = table->buckets[LEASE_BY_IP][i], *next;
 
 		for (; entry != NULL; entry = next) {
-			next = entry->next[BY_IP];
+			next = entry->next[LEASE_BY_IP];
 			free(entry);
 		}
 	}
-	for (int index = 0; index < INDEX_COUNT; index++)
+	for (int index = 0; index < LEASE_INDEX_COUNT; index++)
 		free(table->buckets[index]);
 	free(table->stored_as);
 	free(table);
@@ -130,50 +116,51 @@ static const struct lease *lease_of(const struct entry *entry)
 
 const struct lease *lease_find_ip(const struct lease_table *table, const struct ip *ip)
 {
-	struct key key = key_ip(ip);
+	struct lease_key key = lease_key_ip(ip);
 
-	return lease_of(find(table, BY_IP, &key));
+	return lease_of(find(table, LEASE_BY_IP, &key));
 }
 
 const struct lease *lease_find_client(const struct lease_table *table, int family,
 				      const uint8_t *client, uint8_t length, uint32_t iaid)
 {
-	struct key key = key_client(family, client, length, iaid);
+	struct lease_key key = lease_key_client(family, client, length, iaid);
 
-	return lease_of(find(table, BY_CLIENT, &key));
+	return lease_of(find(table, LEASE_BY_CLIENT, &key));
 }
 
 const struct lease *lease_find_mac(const struct lease_table *table, int family, struct mac mac)
 {
-	struct key key = key_mac(family, mac);
+	struct lease_key key = lease_key_mac(family, mac);
 
-	return lease_of(find(table, BY_MAC, &key));
+	return lease_of(find(table, LEASE_BY_MAC, &key));
 }
 
 const struct lease *lease_find_host(const struct lease_table *table, int family, const char *host)
 {
-	struct key key = key_host(family, host);
+	struct lease_key key = lease_key_host(family, host);
 
-	return lease_of(find(table, BY_HOST, &key));
+	return lease_of(find(table, LEASE_BY_HOST, &key));
 }
 
-static struct entry *bucket_first(const struct lease_table *table, enum index index, uint64_t hash)
+static struct entry *bucket_first(const struct lease_table *table, enum lease_index index,
+				  uint64_t hash)
 {
 	return table->buckets[index][hash & (table->bucket_count - 1)];
 }
 
 uint32_t lease_count_port(const struct lease_table *table, int family, uint16_t port)
 {
-	struct key key = key_port(port);
+	struct lease_key key = lease_key_port(port);
 	const struct entry *entry;
 	uint32_t count = 0;
 
 	if (key.length == 0)
 		return 0;
-	entry = bucket_first(table, BY_PORT, siphash(table->secret, key.bytes, key.length));
-	for (; entry != NULL; entry = entry->next[BY_PORT])
+	entry = bucket_first(table, LEASE_BY_PORT, siphash(table->secret, key.bytes, key.length));
+	for (; entry != NULL; entry = entry->next[LEASE_BY_PORT])
 		count += entry->lease.port == port && !entry->lease.reserved &&
-			 family_of(&entry->lease.ip) == family;
+			 lease_family(&entry->lease.ip) == family;
 	return count;
 }
 
@@ -195,8 +182,8 @@ static void tell_changed(const struct lease_table *table, const struct lease *ol
 int lease_put(struct lease_table *table, const struct lease *given)
 {
 	struct lease lease = *given, old;
-	struct key key = key_ip(&lease.ip);
-	struct entry *entry = find(table, BY_IP, &key);
+	struct lease_key key = lease_key_ip(&lease.ip);
+	struct entry *entry = find(table, LEASE_BY_IP, &key);
 	bool replaced = entry != NULL;
 
 	for (char *c = lease.host; *c != '\0'; c++)
@@ -229,8 +216,8 @@ int lease_put(struct lease_table *table, const struct lease *given)
 
 int lease_remove(struct lease_table *table, const struct ip *ip)
 {
-	struct key key = key_ip(ip);
-	struct entry *entry = find(table, BY_IP, &key);
+	struct lease_key key = lease_key_ip(ip);
+	struct entry *entry = find(table, LEASE_BY_IP, &key);
 
 	if (entry != NULL)
 		remove_entry(table, entry);
@@ -239,14 +226,14 @@ int lease_remove(struct lease_table *table, const struct ip *ip)
 
 void lease_forget_port(struct lease_table *table, uint16_t port)
 {
-	struct key key = key_port(port);
+	struct lease_key key = lease_key_port(port);
 	struct entry *entry, *next;
 
 	if (key.length == 0)
 		return;
-	entry = bucket_first(table, BY_PORT, siphash(table->secret, key.bytes, key.length));
+	entry = bucket_first(table, LEASE_BY_PORT, siphash(table->secret, key.bytes, key.length));
 	for (; entry != NULL; entry = next) {
-		next = entry->next[BY_PORT];
+		next = entry->next[LEASE_BY_PORT];
 		if (entry->lease.port != port)
 			continue;
 		unlink_entry(entry);
@@ -262,10 +249,10 @@ void lease_expire(struct lease_table *table, uint64_t wall)
 	if (wall < table->next_expiry)
 		return;
 	for (uint32_t i = 0; i < table->bucket_count; i++) {
-		struct entry *entry = table->buckets[BY_IP][i], *next;
+		struct entry *entry = table->buckets[LEASE_BY_IP][i], *next;
 
 		for (; entry != NULL; entry = next) {
-			next = entry->next[BY_IP];
+			next = entry->next[LEASE_BY_IP];
 			if (entry->lease.expires != LEASE_FOREVER && entry->lease.expires <= wall)
 				remove_entry(table, entry);
 			else if (entry->lease.expires < soonest)
@@ -286,15 +273,17 @@ void lease_visit_mac(const struct lease_table *table, struct mac mac,
 	static const int families[] = { AF_INET, AF_INET6 };
 
 	for (size_t f = 0; f < sizeof(families) / sizeof(families[0]); f++) {
-		struct key key = key_mac(families[f], mac);
+		struct lease_key key = lease_key_mac(families[f], mac);
 		uint64_t hash;
 		struct entry *entry;
 
 		if (key.length == 0)
 			continue;
 		hash = siphash(table->secret, key.bytes, key.length);
-		entry = find_from(bucket_first(table, BY_MAC, hash), BY_MAC, &key, hash);
-		for (; entry != NULL; entry = find_from(entry->next[BY_MAC], BY_MAC, &key, hash)) {
+		entry =
+		    find_from(bucket_first(table, LEASE_BY_MAC, hash), LEASE_BY_MAC, &key, hash);
+		for (; entry != NULL;
+		     entry = find_from(entry->next[LEASE_BY_MAC], LEASE_BY_MAC, &key, hash)) {
 			if (!visit(context, &entry->lease))
 				return;
 		}
@@ -305,15 +294,10 @@ void lease_visit(const struct lease_table *table,
 		 bool (*visit)(void *context, const struct lease *lease), void *context)
 {
 	for (uint32_t i = 0; i < table->bucket_count; i++)
-		for (const struct entry *entry = table->buckets[BY_IP][i]; entry != NULL;
-		     entry = entry->next[BY_IP])
+		for (const struct entry *entry = table->buckets[LEASE_BY_IP][i]; entry != NULL;
+		     entry = entry->next[LEASE_BY_IP])
 			if (!visit(context, &entry->lease))
 				return;
-}
-
-static int family_of(const struct ip *ip)
-{
-	return ip_is_v4(ip) ? AF_INET : AF_INET6;
 }
 
 /* Whether those who were told of one know all about the other. */
@@ -325,77 +309,8 @@ static bool identity_equal(const struct lease *a, const struct lease *b)
 	       strcmp(a->host, b->host) == 0;
 }
 
-static struct key key_ip(const struct ip *ip)
-{
-	struct key key = { .length = sizeof(ip->bytes) };
-
-	memcpy(key.bytes, ip->bytes, sizeof(ip->bytes));
-	return key;
-}
-
-static struct key key_client(int family, const uint8_t *client, uint8_t length, uint32_t iaid)
-{
-	struct key key = { .bytes = { (uint8_t)family } };
-
-	if (length == 0 || length > DHCP_CLIENT_MAX)
-		return key;
-	write_be32(key.bytes + 1, iaid);
-	memcpy(key.bytes + 5, client, length);
-	key.length = 5u + length;
-	return key;
-}
-
-static struct key key_mac(int family, struct mac mac)
-{
-	struct key key = { .bytes = { (uint8_t)family } };
-
-	if (mac_is_zero(mac.bytes))
-		return key;
-	memcpy(key.bytes + 1, mac.bytes, MAC_LENGTH);
-	key.length = 1 + MAC_LENGTH;
-	return key;
-}
-
-static struct key key_host(int family, const char *host)
-{
-	struct key key = { .bytes = { (uint8_t)family } };
-	size_t length = strlen(host);
-
-	if (length == 0 || length > DHCP_NAME_MAX)
-		return key;
-	for (size_t i = 0; i < length; i++)
-		key.bytes[1 + i] = (uint8_t)tolower((unsigned char)host[i]);
-	key.length = 1 + length;
-	return key;
-}
-
-static struct key key_port(uint16_t port)
-{
-	struct key key = { .length = port == LEASE_PORT_NONE ? 0 : sizeof(port) };
-
-	write_be16(key.bytes, port);
-	return key;
-}
-
-static struct key key_of(enum index index, const struct lease *lease)
-{
-	int family = family_of(&lease->ip);
-
-	switch (index) {
-	case BY_CLIENT:
-		return key_client(family, lease->client, lease->client_length, lease->iaid);
-	case BY_MAC:
-		return key_mac(family, lease->mac);
-	case BY_HOST:
-		return key_host(family, lease->host);
-	case BY_PORT:
-		return key_port(lease->port);
-	default:
-		return key_ip(&lease->ip);
-	}
-}
-
-static struct entry *find(const struct lease_table *table, enum index index, const struct key *key)
+static struct entry *find(const struct lease_table *table, enum lease_index index,
+			  const struct lease_key *key)
 {
 	uint64_t hash;
 
@@ -406,15 +321,15 @@ static struct entry *find(const struct lease_table *table, enum index index, con
 }
 
 /* The first that fits from `entry` on in its bucket. */
-static struct entry *find_from(struct entry *entry, enum index index, const struct key *key,
-			       uint64_t hash)
+static struct entry *find_from(struct entry *entry, enum lease_index index,
+			       const struct lease_key *key, uint64_t hash)
 {
 	for (; entry != NULL; entry = entry->next[index]) {
-		struct key other;
+		struct lease_key other;
 
 		if (entry->hash[index] != hash)
 			continue;
-		other = key_of(index, &entry->lease);
+		other = lease_key_of(index, &entry->lease);
 		if (other.length == key->length &&
 		    memcmp(other.bytes, key->bytes, key->length) == 0)
 			return entry;
@@ -422,7 +337,7 @@ static struct entry *find_from(struct entry *entry, enum index index, const stru
 	return NULL;
 }
 
-static void chain(struct lease_table *table, struct entry *entry, enum index index)
+static void chain(struct lease_table *table, struct entry *entry, enum lease_index index)
 {
 	struct entry **head =
 	    &table->buckets[index][entry->hash[index] & (table->bucket_count - 1)];
@@ -436,8 +351,8 @@ static void chain(struct lease_table *table, struct entry *entry, enum index ind
 
 static void link_entry(struct lease_table *table, struct entry *entry)
 {
-	for (int index = 0; index < INDEX_COUNT; index++) {
-		struct key key = key_of(index, &entry->lease);
+	for (int index = 0; index < LEASE_INDEX_COUNT; index++) {
+		struct lease_key key = lease_key_of(index, &entry->lease);
 
 		entry->back[index] = NULL;
 		if (key.length == 0)
@@ -449,7 +364,7 @@ static void link_entry(struct lease_table *table, struct entry *entry)
 
 static void unlink_entry(struct entry *entry)
 {
-	for (int index = 0; index < INDEX_COUNT; index++) {
+	for (int index = 0; index < LEASE_INDEX_COUNT; index++) {
 		if (entry->back[index] == NULL)
 			continue;
 		*entry->back[index] = entry->next[index];
@@ -476,9 +391,9 @@ static int grow(struct lease_table *table)
 {
 	uint32_t old_count = table->bucket_count;
 	uint32_t count = old_count == 0 ? BUCKETS_MIN : old_count * 2;
-	struct entry **old[INDEX_COUNT], **fresh[INDEX_COUNT] = { NULL };
+	struct entry **old[LEASE_INDEX_COUNT], **fresh[LEASE_INDEX_COUNT] = { NULL };
 
-	for (int index = 0; index < INDEX_COUNT; index++) {
+	for (int index = 0; index < LEASE_INDEX_COUNT; index++) {
 		fresh[index] = calloc(count, sizeof(*fresh[index]));
 		if (fresh[index] == NULL)
 			goto failed;
@@ -486,7 +401,7 @@ static int grow(struct lease_table *table)
 	memcpy(old, table->buckets, sizeof(old));
 	memcpy(table->buckets, fresh, sizeof(fresh));
 	table->bucket_count = count;
-	for (int index = 0; index < INDEX_COUNT; index++) {
+	for (int index = 0; index < LEASE_INDEX_COUNT; index++) {
 		for (uint32_t i = 0; i < old_count; i++) {
 			struct entry *entry = old[index][i], *next;
 
@@ -499,7 +414,7 @@ static int grow(struct lease_table *table)
 	}
 	return 0;
 failed:
-	for (int index = 0; index < INDEX_COUNT; index++)
+	for (int index = 0; index < LEASE_INDEX_COUNT; index++)
 		free(fresh[index]);
 	return -ENOMEM;
 }
