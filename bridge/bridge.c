@@ -2,8 +2,8 @@
  * whom. The pipeline calls it for a whole burst of one port, on a worker.
  *
  * A burst is walked twice: first every frame is classified and the MAC table's buckets it needs are
- * asked for; then, with them on their way, each frame is learned from and looked up. A frame with
- * the addresses of the one before it, as most have, shares that one's verdict. */
+ * asked for; then, with them on their way, each frame is learned from and looked up. Frames with
+ * the addresses of the one before them, as most have, are a run and share one verdict. */
 #include "bridge/bridge.h"
 
 #include "base/parse.h"
@@ -13,17 +13,18 @@
 #define LINK_LOCAL 0x0180c2000000ULL /* 802.1D 7.12.6, the last four bits free */
 #define GROUP	   0x010000000000ULL /* of an address as a number */
 #define ADMITTED   ((uint32_t)DROP_COUNT)
-#define SAME	   0xffu /* as the frame before it */
 
 /* Between the two walks: a verdict that is still to be made. */
 #define TO_GATEWAY (BRIDGE_FLOOD + 1)
 
-/* What the first walk finds out about a frame. */
+/* What the first walk finds out about a run of frames. */
 struct candidate {
 	struct mac_place source, destination;
-	uint8_t action; /* enum bridge_action; UNICAST: the destination is to be looked up; SAME,
+	uint8_t action; /* enum bridge_action; UNICAST: the destination is to be looked up;
 			 * TO_GATEWAY */
 	uint8_t reason;
+	uint16_t vlan;
+	uint32_t count;
 };
 
 /* Addresses and type of a frame, in two words that overlap: the head holds FRAME_LENGTH_MIN bytes
@@ -55,61 +56,85 @@ static inline uint64_t read_be64(const uint8_t *p)
 	return __builtin_bswap64(value);
 }
 
+static inline uint64_t read_u64(const uint8_t *p)
+{
+	uint64_t value;
+
+	memcpy(&value, p, sizeof(value));
+	return value;
+}
+
+/* How many of frames[0 .. count) have the addresses and the type of the first, and gives them its
+ * VLAN. What is tagged may have different tags. */
+static uint32_t run_length(struct frame *frames, uint32_t count)
+{
+	const struct frame *first = &frames[0];
+	uint64_t destination = read_u64(first->head), source = read_u64(first->head + 6);
+	uint32_t n;
+
+	if (read_be16(first->head + 12) == ETHERTYPE_VLAN)
+		return 1;
+	for (n = 1; n < count; n++) {
+		struct frame *frame = &frames[n];
+
+		if (read_u64(frame->head) != destination || read_u64(frame->head + 6) != source)
+			break;
+		frame->tagged = 0;
+		frame->priority = 0;
+		frame->vlan = first->vlan;
+	}
+	return n;
+}
+
+static struct bridge_verdict verdict_on(const struct bridge *bridge,
+					const struct bridge_member *from,
+					const struct candidate *candidate, uint32_t now)
+{
+	if (candidate->action == BRIDGE_DROP)
+		return drop(candidate->reason);
+	mac_find_learn(bridge->macs, &candidate->source, from->port, now);
+	if (candidate->action == BRIDGE_UNICAST)
+		return forward(bridge, from, &candidate->destination, candidate->vlan);
+	if (candidate->action == TO_GATEWAY)
+		return forward_to_gateway(bridge, candidate->vlan);
+	return (struct bridge_verdict){ .action = BRIDGE_FLOOD };
+}
+
 /* At most BURST_FRAMES frames: see bridge_decide(). */
-static void decide_some(const struct bridge *bridge, const struct bridge_member *from,
-			struct frame *frames, uint32_t count, uint32_t now,
-			struct bridge_verdict *verdicts)
+static uint32_t decide_some(const struct bridge *bridge, const struct bridge_member *from,
+			    struct frame *frames, uint32_t count, uint32_t now,
+			    struct bridge_verdict *verdicts)
 {
 	struct candidate candidates[BURST_FRAMES];
-	struct addresses last = { 0, 0 };
+	uint32_t runs = 0;
 
-	for (uint32_t i = 0; i < count; i++) {
+	for (uint32_t i = 0; i < count; i += candidates[runs++].count) {
 		struct frame *frame = &frames[i];
 		struct addresses these = { read_be64(frame->head), read_be64(frame->head + 6) };
 
-		/* What is tagged may have different tags. */
-		if (i > 0 && these.destination == last.destination && these.source == last.source &&
-		    (uint16_t)these.source != ETHERTYPE_VLAN) {
-			frame->tagged = 0;
-			frame->priority = 0;
-			frame->vlan = frame[-1].vlan;
-			candidates[i].action = SAME;
-			continue;
-		}
-		candidate_set(&candidates[i], bridge, from, frame, &these);
-		last = these;
+		candidate_set(&candidates[runs], bridge, from, frame, &these);
+		candidates[runs].vlan = frame->vlan;
+		candidates[runs].count = run_length(frame, count - i);
 	}
-	for (uint32_t i = 0; i < count; i++) {
-		const struct candidate *candidate = &candidates[i];
-
-		if (candidate->action == SAME) {
-			verdicts[i] = verdicts[i - 1];
-			continue;
-		}
-		if (candidate->action == BRIDGE_DROP) {
-			verdicts[i] = drop(candidate->reason);
-			continue;
-		}
-		mac_find_learn(bridge->macs, &candidate->source, from->port, now);
-		if (candidate->action == BRIDGE_UNICAST)
-			verdicts[i] =
-			    forward(bridge, from, &candidate->destination, frames[i].vlan);
-		else if (candidate->action == TO_GATEWAY)
-			verdicts[i] = forward_to_gateway(bridge, frames[i].vlan);
-		else
-			verdicts[i] = (struct bridge_verdict){ .action = BRIDGE_FLOOD };
+	for (uint32_t i = 0; i < runs; i++) {
+		verdicts[i] = verdict_on(bridge, from, &candidates[i], now);
+		verdicts[i].count = candidates[i].count;
 	}
+	return runs;
 }
 
-void bridge_decide(const struct bridge *bridge, const struct bridge_member *from,
-		   struct frame *frames, uint32_t count, uint32_t now,
-		   struct bridge_verdict *verdicts)
+uint32_t bridge_decide(const struct bridge *bridge, const struct bridge_member *from,
+		       struct frame *frames, uint32_t count, uint32_t now,
+		       struct bridge_verdict *verdicts)
 {
+	uint32_t made = 0;
+
 	for (uint32_t done = 0; done < count; done += BURST_FRAMES) {
 		uint32_t some = count - done < BURST_FRAMES ? count - done : BURST_FRAMES;
 
-		decide_some(bridge, from, frames + done, some, now, verdicts + done);
+		made += decide_some(bridge, from, frames + done, some, now, verdicts + made);
 	}
+	return made;
 }
 
 bool bridge_floods_to(const struct bridge *bridge, const struct bridge_member *from,

@@ -1,4 +1,4 @@
-/* The learning bridge of one network (IEEE 802.1D/Q): a burst in, a verdict for each frame out.
+/* The learning bridge of one network (IEEE 802.1D/Q): a burst in, verdicts out.
  *
  * A bridge and its members are an immutable view that control builds and publishes; only the MAC
  * table behind it changes. Worker thread, but for building. */
@@ -44,13 +44,16 @@ struct bridge_verdict {
 	uint8_t action; /* enum bridge_action */
 	uint8_t reason; /* enum drop_reason when BRIDGE_DROP */
 	uint16_t port;	/* when BRIDGE_UNICAST */
+	uint32_t count; /* of the frames it is for, which follow one another */
 };
 
 /* Decides for each frame of frames[0..count), which came from `from` at `now` (seconds): classifies
- * its VLAN (sets frame->vlan, tagged, priority), learns its source, looks up its destination. */
-void bridge_decide(const struct bridge *bridge, const struct bridge_member *from,
-		   struct frame *frames, uint32_t count, uint32_t now,
-		   struct bridge_verdict *verdicts);
+ * its VLAN (sets frame->vlan, tagged, priority), learns its source, looks up its destination. One
+ * verdict may be for several frames; returns how many verdicts there are, `count` at most, and
+ * together they are for all frames, in order. */
+uint32_t bridge_decide(const struct bridge *bridge, const struct bridge_member *from,
+		       struct frame *frames, uint32_t count, uint32_t now,
+		       struct bridge_verdict *verdicts);
 
 /* Whether a flooded frame from `from` goes to `to`: not itself, isolation, VLAN; the gateway gets
  * none that is for one address, since that is not its own. */

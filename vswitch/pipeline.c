@@ -49,25 +49,27 @@ static void batches_flush(struct worker_context *context)
 static void burst_distribute(struct worker_context *context, const struct port_view *from,
 			     struct burst *burst)
 {
-	struct bridge_verdict *verdicts = context->verdicts;
+	uint32_t count = bridge_decide(from->bridge, from->member, burst->frames, burst->count,
+				       context->now, context->verdicts);
+	struct frame *frame = burst->frames;
 
-	bridge_decide(from->bridge, from->member, burst->frames, burst->count, context->now,
-		      verdicts);
-	for (uint32_t i = 0; i < burst->count; i++) {
-		struct frame *frame = &burst->frames[i];
+	for (uint32_t i = 0; i < count; i++) {
+		const struct bridge_verdict *verdict = &context->verdicts[i];
 
-		frame->arrival = from->port->index;
-		switch (verdicts[i].action) {
+		switch (verdict->action) {
 		case BRIDGE_UNICAST:
-			pipeline_add(context, verdicts[i].port, frame);
+			pipeline_add_run(context, verdict->port, frame, verdict->count);
 			break;
 		case BRIDGE_FLOOD:
-			pipeline_flood(context, from, from->bridge, from->member, frame);
+			for (uint32_t j = 0; j < verdict->count; j++)
+				pipeline_flood(context, from, from->bridge, from->member,
+					       &frame[j]);
 			break;
 		default:
-			counter_drop(counters_of(context, from), verdicts[i].reason, 1);
+			counter_drop(counters_of(context, from), verdict->reason, verdict->count);
 			break;
 		}
+		frame += verdict->count;
 	}
 }
 

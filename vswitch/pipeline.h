@@ -94,14 +94,24 @@ static inline uint64_t pipeline_measured(struct worker_context *context, uint32_
 void pipeline_run(struct worker_context *context, const struct port_view *from,
 		  struct burst *burst);
 
-/* Puts a frame into the batch of the port it goes to; each frame at most once for each port. */
-static inline void pipeline_add(struct worker_context *context, uint16_t port, struct frame *frame)
+/* Puts `count` frames that follow one another into the batch of the port they go to; each frame at
+ * most once for each port. */
+static inline void pipeline_add_run(struct worker_context *context, uint16_t port,
+				    struct frame *frames, uint32_t count)
 {
 	struct transmit_batch *batch = context->batches[port];
+	struct frame **to = batch->frames + batch->count;
 
 	if (batch->count == 0)
 		context->touched[context->touched_count++] = port;
-	batch->frames[batch->count++] = frame;
+	for (uint32_t i = 0; i < count; i++)
+		to[i] = &frames[i];
+	batch->count += count;
+}
+
+static inline void pipeline_add(struct worker_context *context, uint16_t port, struct frame *frame)
+{
+	pipeline_add_run(context, port, frame, 1);
 }
 
 /* A copy for each member of a segment that may have it; nobody may: counted at the port of `from`.

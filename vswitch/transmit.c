@@ -42,19 +42,25 @@ struct transmission {
 	struct frame *frames[BURST_FRAMES];
 };
 
+/* Frames that the queue takes as they are, a batch at most. */
+static void queue_send(const struct worker_context *context, struct port_queue *queue,
+		       struct frame *const *frames, uint32_t count, struct port_counters *counters)
+{
+	const struct port_type *type = queue->port->type;
+
+	if (context->worker->vswitch->worker_count > 1) {
+		queue_lock(queue);
+		type->send(queue, frames, count, counters);
+		queue_unlock(queue);
+	} else {
+		type->send(queue, frames, count, counters);
+	}
+}
+
 static void transmission_flush(struct transmission *t)
 {
-	const struct port_type *type = t->queue->port->type;
-
-	if (t->count == 0)
-		return;
-	if (t->context->worker->vswitch->worker_count > 1) {
-		queue_lock(t->queue);
-		type->send(t->queue, t->frames, t->count, t->counters);
-		queue_unlock(t->queue);
-	} else {
-		type->send(t->queue, t->frames, t->count, t->counters);
-	}
+	if (t->count > 0)
+		queue_send(t->context, t->queue, t->frames, t->count, t->counters);
 	t->count = 0;
 }
 
@@ -93,36 +99,56 @@ static void transmission_add_edited(struct transmission *t, const struct frame *
 		counter_drop(t->counters, DROP_SEGMENT_FAILED, 1);
 }
 
+static inline bool takes_as_is(const struct port_view *to, const struct frame *frame,
+			       uint32_t offloads)
+{
+	return vlan_egress_edit(&to->member->vlan, frame) == VLAN_KEEP &&
+	       offload_fits(frame, offloads);
+}
+
+/* Some of the frames need to be edited. */
+static void transmit_edited(struct transmission *t, const struct port_view *to, uint32_t offloads,
+			    struct frame **frames, uint32_t count)
+{
+	t->count = 0;
+	burst_reset(t->context->edge);
+	for (uint32_t i = 0; i < count; i++) {
+		if (!takes_as_is(to, frames[i], offloads)) {
+			transmission_add_edited(t, frames[i], offloads,
+						vlan_egress_edit(&to->member->vlan, frames[i]));
+			continue;
+		}
+		if (t->count == BURST_FRAMES)
+			transmission_flush(t);
+		t->frames[t->count++] = frames[i];
+	}
+	transmission_flush(t);
+}
+
 static void transmit_to_queue(struct worker_context *context, const struct port_view *to,
 			      uint32_t queue_index, struct frame **frames, uint32_t count)
 {
 	struct port_queue *queue = &to->port->send_queues[queue_index];
+	struct port_counters *counters = &to->port->counters[context->worker->id];
+	uint32_t offloads, fit = 0;
 	struct transmission t;
-	uint32_t offloads;
 
-	t.context = context;
-	t.queue = queue;
-	t.counters = &to->port->counters[context->worker->id];
-	t.count = 0;
 	/* acquire: pairs with the release in port_queue_start(). */
 	if (!atomic_load_explicit(&queue->running, memory_order_acquire)) {
-		counter_drop(t.counters, DROP_PORT_DOWN, count);
+		counter_drop(counters, DROP_PORT_DOWN, count);
 		return;
 	}
-	burst_reset(context->edge);
 	offloads = to->port->type->offloads(queue);
-	for (uint32_t i = 0; i < count; i++) {
-		enum vlan_edit edit = vlan_egress_edit(&to->member->vlan, frames[i]);
-
-		if (edit != VLAN_KEEP || !offload_fits(frames[i], offloads)) {
-			transmission_add_edited(&t, frames[i], offloads, edit);
-			continue;
-		}
-		if (t.count == BURST_FRAMES)
-			transmission_flush(&t);
-		t.frames[t.count++] = frames[i];
+	while (fit < count && takes_as_is(to, frames[fit], offloads))
+		fit++;
+	if (fit == count) {
+		queue_send(context, queue, frames, count, counters);
+		return;
 	}
-	transmission_flush(&t);
+	t.context = context;
+	t.queue = queue;
+	t.counters = counters;
+	transmit_edited(&t, to, offloads, frames, count);
 }
 
 void transmit_batch(struct worker_context *context, const struct port_view *to,

@@ -102,8 +102,19 @@ static struct frame *add(struct fixture *f, uint64_t destination, uint64_t sourc
 
 static void decide(struct fixture *f, uint16_t port)
 {
+	struct bridge_verdict verdicts[FRAMES];
+	uint32_t made, done = 0;
+
 	memset(f->verdicts, 0xee, sizeof(f->verdicts));
-	bridge_decide(f->bridge, f->by_port[port], f->frames, f->count, 1, f->verdicts);
+	made = bridge_decide(f->bridge, f->by_port[port], f->frames, f->count, 1, verdicts);
+	assert_true(made <= f->count);
+	/* One for each frame. */
+	for (uint32_t i = 0; i < made; i++) {
+		assert_in_range(verdicts[i].count, 1, f->count - done);
+		for (uint32_t j = 0; j < verdicts[i].count; j++)
+			f->verdicts[done++] = verdicts[i];
+	}
+	assert_int_equal(done, f->count);
 	f->count = 0;
 }
 
