@@ -109,6 +109,18 @@ static inline uint16_t driver_ring_used_count(struct driver_ring *ring)
 			  ring->used_index);
 }
 
+/* Whether at least `count` used entries were not taken yet, also beyond what was scanned at once.
+ */
+static inline bool driver_ring_has_used(struct driver_ring *ring, uint16_t count)
+{
+	if (driver_ring_used_count(ring) >= count)
+		return true;
+	if (!ring->packed)
+		return false;
+	driver_ring_scan(ring);
+	return (uint16_t)(ring->seen - ring->used_index) >= count;
+}
+
 /* Buffers the driver owns. */
 static inline uint16_t driver_ring_free_count(const struct driver_ring *ring)
 {

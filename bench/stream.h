@@ -187,6 +187,15 @@ static inline void stream_count(struct stream *stream, uint64_t sequence, uint32
 		stream_clear_window(stream);
 }
 
+/* Whether the frame whose first bytes are at `slot` is one of those that are checked whole. */
+static inline bool stream_is_sample(const struct stream *stream, const uint8_t *slot)
+{
+	const struct stream_stamp *stamp =
+	    (const struct stream_stamp *)(slot + stream->stamp_offset);
+
+	return stamp->sequence % STREAM_SAMPLE == 0;
+}
+
 /* Fast path of the receiver: `length` bytes of vnet header and frame at `slot`. Returns the stamp
  * of a frame that is ours and new, else NULL; counted either way. */
 static inline const struct stream_stamp *stream_check(struct stream *stream, const uint8_t *slot,
@@ -202,7 +211,7 @@ static inline const struct stream_stamp *stream_check(struct stream *stream, con
 		stream_check_other(stream, slot, length);
 		return NULL;
 	}
-	if (__builtin_expect(stamp->sequence % STREAM_SAMPLE == 0, 0) &&
+	if (__builtin_expect(stream_is_sample(stream, slot), 0) &&
 	    !stream_check_whole(stream, slot, length))
 		return NULL;
 	stream_count(stream, stamp->sequence & STREAM_SEQUENCE, length);

@@ -232,17 +232,38 @@ static inline struct stream *stream_of(const struct traffic *traffic,
 	return &queues[queue < traffic->queue_count ? queue : 0].stream;
 }
 
-static void check_frame(struct traffic *traffic, struct stream *stream, uint8_t *slot,
-			uint32_t length, uint32_t buffers, uint64_t now)
+/* The frame in `buffers` used entries from the next on, as one piece. */
+static uint8_t *gather(struct traffic *traffic, struct driver_ring *ring, uint32_t buffers)
+{
+	uint32_t length = 0;
+
+	for (uint32_t i = 0; i < buffers; i++) {
+		uint16_t index = (uint16_t)(ring->used_index + i);
+		uint32_t part = driver_ring_used_length(ring, index);
+
+		if (part > sizeof(traffic->whole) - length)
+			break;
+		memcpy(traffic->whole + length,
+		       driver_ring_slot(ring, driver_ring_used_id(ring, index)), part);
+		length += part;
+	}
+	return traffic->whole;
+}
+
+/* The next used entry's frame, the first part of which is at `slot`. */
+static void check_frame(struct traffic *traffic, struct stream *stream, struct driver_ring *ring,
+			uint8_t *slot, uint32_t length, uint32_t buffers, uint64_t now)
 {
 	const struct stream_stamp *stamp;
 
-	if (buffers == 1) {
+	/* In pieces: header and stamp stand in the first, the rest counts by length, unless all of
+	 * it is to be looked at. */
+	if (buffers == 1)
 		stamp = stream_check(stream, slot, length);
-	} else {
-		/* In pieces: header and stamp stand in the first, the rest counts by length. */
+	else if (stream_is_sample(stream, slot))
+		stamp = stream_check(stream, gather(traffic, ring, buffers), length);
+	else
 		stamp = stream_check_pieces(stream, slot, length);
-	}
 	if (stamp != NULL)
 		count_latency(traffic, stamp, now);
 }
@@ -266,13 +287,14 @@ static uint32_t receive_batch(struct traffic *traffic, const struct traffic_gues
 		memcpy(&buffers, slot + 10, sizeof(buffers));
 		if (__builtin_expect(buffers != 1, 0)) {
 			/* The device shows all buffers of a frame at once. */
-			if (buffers == 0 || buffers > driver_ring_used_count(ring)) {
+			if (buffers == 0 || !driver_ring_has_used(ring, buffers)) {
 				ring->broken = true;
 				return done;
 			}
 			length = merged_length(ring, length, buffers - 1u);
 		}
-		check_frame(traffic, stream_of(traffic, guest, slot), slot, length, buffers, now);
+		check_frame(traffic, stream_of(traffic, guest, slot), ring, slot, length, buffers,
+			    now);
 		for (uint32_t i = 0; i < buffers; i++)
 			driver_ring_give(ring, driver_ring_used_id(ring, ring->used_index++));
 		done += buffers;

@@ -39,6 +39,8 @@ struct traffic {
 	uint64_t busy_cycles;
 	uint64_t rounds, busy_rounds;
 	uint64_t batches, batch_frames; /* of receiving */
+	/* A frame that came in pieces, put together. */
+	uint8_t whole[STREAM_VNET_HEADER + STREAM_FRAME_MAX];
 };
 
 /* Creates all guests; nothing is connected yet. 0 or -errno. */
