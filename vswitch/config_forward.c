@@ -22,6 +22,12 @@ struct endpoint {
 	uint16_t first, last; /* 0: no ports */
 };
 
+/* A forward that is being read. */
+struct forward_draft {
+	struct nat_forward *forward;
+	uint16_t to_last; /* as it is written; 0: no ports */
+};
+
 const char *config_forward_protocol(const struct nat_forward *forward)
 {
 	return protocols[forward->protocol];
@@ -112,19 +118,19 @@ static int read_proto(const char *file, const struct config_node *value, void *o
 		      struct error *error)
 {
 	static const char *const words[] = { "tcp", "udp", "both", NULL };
-	struct nat_forward *forward = out;
+	struct forward_draft *draft = out;
 	unsigned word;
 	int rc = config_node_word(file, value, words, &word, error);
 
 	if (rc == 0)
-		forward->protocol = (uint8_t)(NAT_FORWARD_TCP + word);
+		draft->forward->protocol = (uint8_t)(NAT_FORWARD_TCP + word);
 	return rc;
 }
 
 static int read_listen(const char *file, const struct config_node *value, void *out,
 		       struct error *error)
 {
-	struct nat_forward *forward = out;
+	struct forward_draft *draft = out;
 	struct endpoint endpoint;
 
 	if (value->kind != CONFIG_SCALAR || !take_endpoint(value->scalar, &endpoint) ||
@@ -133,37 +139,38 @@ static int read_listen(const char *file, const struct config_node *value, void *
 				    "'%.80s' is no port to listen on; allowed: PORT, FIRST-LAST, "
 				    "IP:PORT or [IPV6]:PORT, ports from 1 to 65535",
 				    value->kind == CONFIG_SCALAR ? value->scalar : "");
-	forward->has_address = endpoint.has_address;
-	forward->address = endpoint.address;
-	forward->listen_first = endpoint.first;
-	forward->listen_last = endpoint.last;
+	draft->forward->has_address = endpoint.has_address;
+	draft->forward->address = endpoint.address;
+	draft->forward->listen_first = endpoint.first;
+	draft->forward->listen_last = endpoint.last;
 	return 0;
 }
 
 static int read_to(const char *file, const struct config_node *value, void *out,
 		   struct error *error)
 {
-	struct nat_forward *forward = out;
+	struct forward_draft *draft = out;
 	struct endpoint endpoint;
 
 	if (value->kind != CONFIG_SCALAR || !take_endpoint(value->scalar, &endpoint) ||
-	    !endpoint.has_address || endpoint.first != endpoint.last)
+	    !endpoint.has_address)
 		return config_error(file, value, error,
-				    "'%.80s' is no guest's port; allowed: IP:PORT, [IPV6]:PORT, "
-				    "or IP or [IPV6] for the port listened on",
+				    "'%.80s' is no guest's port; allowed: IP:PORT, IP:FIRST-LAST, "
+				    "or IP for what is listened on; IPv6 as [IPV6]",
 				    value->kind == CONFIG_SCALAR ? value->scalar : "");
-	forward->to = endpoint.address;
-	forward->to_first = endpoint.first;
+	draft->forward->to = endpoint.address;
+	draft->forward->to_first = endpoint.first;
+	draft->to_last = endpoint.last;
 	return 0;
 }
 
 static int read_source(const char *file, const struct config_node *value, void *out,
 		       struct error *error)
 {
-	struct nat_forward *forward = out;
+	struct forward_draft *draft = out;
 
-	forward->has_source = true;
-	return config_value_network(file, value, &forward->source, error);
+	draft->forward->has_source = true;
+	return config_value_network(file, value, &draft->forward->source, error);
 }
 
 /* *forward is all zero. */
@@ -178,18 +185,26 @@ static int read_forward(const char *file, const struct config_node *value,
 		{ NULL },
 	};
 	static const struct config_key *const tables[] = { keys };
+	struct forward_draft draft = { .forward = forward };
+	uint32_t more;
 	bool v4;
 	int rc;
 
 	forward->line = value->line;
 	forward->protocol = NAT_FORWARD_TCP;
-	rc = config_node_read(file, value, "a forward", tables, 1, forward, error);
+	rc = config_node_read(file, value, "a forward", tables, 1, &draft, error);
 	if (rc < 0)
 		return rc;
 	v4 = ip_is_v4(&forward->to);
+	more = (uint32_t)forward->listen_last - forward->listen_first;
+	/* Of a range its first port is enough. */
+	if (draft.to_last != forward->to_first && draft.to_last != forward->to_first + more)
+		return config_error(file, value, error,
+				    "'listen' has %u ports and 'to' %u; allowed: as many", more + 1,
+				    draft.to_last - forward->to_first + 1u);
 	if (forward->to_first == 0)
 		forward->to_first = forward->listen_first;
-	if (forward->to_first + (forward->listen_last - forward->listen_first) > 65535)
+	if (forward->to_first + more > 65535)
 		return config_error(file, value, error,
 				    "the range ends behind port 65535 of the guest; allowed: as "
 				    "many ports from 'to' on as 'listen' has");

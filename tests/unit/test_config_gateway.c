@@ -224,7 +224,7 @@ static void check_nat(const struct gateway_config *gateway)
 	assert_ip(&nat->pool[3], "192.0.2.12");
 	assert_int_equal(nat->session_limit, 5000);
 	assert_int_equal(nat->guest_session_limit, 500);
-	assert_int_equal(nat->forward_count, 7);
+	assert_int_equal(nat->forward_count, 8);
 	assert_int_equal(nat->forwards[0].protocol, NAT_FORWARD_TCP);
 	assert_int_equal(nat->forwards[0].to_first, 22);
 	assert_int_equal(nat->forwards[1].protocol, NAT_FORWARD_UDP);
@@ -235,6 +235,8 @@ static void check_nat(const struct gateway_config *gateway)
 	assert_true(nat->forwards[3].has_address);
 	assert_ip(&nat->forwards[5].address, "2001:db8::5");
 	assert_int_equal(nat->forwards[5].listen_first, 22);
+	assert_int_equal(nat->forwards[7].listen_last, 5010);
+	assert_int_equal(nat->forwards[7].to_first, 6000);
 	assert_true(nat->forwards[0].line > 0);
 }
 
