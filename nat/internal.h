@@ -198,6 +198,7 @@ struct nat {
 	struct ip *uplink;
 	uint32_t uplink_count;
 	bool addresses_known;
+	unsigned awaited; /* enum nat_family: of these not all are known yet */
 	bool unsettled; /* nat_settle() has something to do */
 	int fd;		/* of the file, or -1 */
 	struct nat_file_header *header;

@@ -104,6 +104,12 @@ int nat_set_addresses(struct nat *nat, const struct ip *addresses, uint32_t coun
 	return 0;
 }
 
+void nat_await_addresses(struct nat *nat, unsigned families)
+{
+	nat->unsettled |= nat->awaited != families;
+	nat->awaited = families;
+}
+
 int nat_update(struct nat *nat, const struct nat_config *config, struct error *error)
 {
 	struct nat_config copy = { 0 };
@@ -120,16 +126,25 @@ int nat_update(struct nat *nat, const struct nat_config *config, struct error *e
 	return 0;
 }
 
+/* Whether an outside address is none any more, nor perhaps again soon. */
+static bool address_gone(const struct nat *nat, const struct nat_rules *rules, uint16_t index)
+{
+	unsigned family = ip_is_v4(&nat->addresses[index].ip) ? NAT_IPV4 : NAT_IPV6;
+
+	if (nat_rules_has_index(rules, index))
+		return false;
+	return nat->config.pool_count != 0 || (nat->addresses_known && !(nat->awaited & family));
+}
+
 void nat_settle(struct nat *nat)
 {
 	struct nat_rules *rules = nat_rules_now(nat);
-	bool known = nat->addresses_known || nat->config.pool_count != 0;
 
 	if (nat->retired == NULL && !nat->unsettled)
 		return;
 	sessions_end(nat, session_unfit, rules);
-	for (uint16_t i = 0; known && i < NAT_ADDRESSES_MAX; i++) {
-		if (nat->addresses[i].used && !nat_rules_has_index(rules, i))
+	for (uint16_t i = 0; i < NAT_ADDRESSES_MAX; i++) {
+		if (nat->addresses[i].used && address_gone(nat, rules, i))
 			nat_address_close(nat, i);
 	}
 	while (nat->retired != NULL) {
@@ -393,10 +408,7 @@ static bool session_unfit(struct nat *nat, const struct nat_slot *slot, const vo
 {
 	const struct nat_rules *rules = context;
 
-	if ((nat->addresses_known || nat->config.pool_count != 0) &&
-	    !nat_rules_has_index(rules, slot->address))
-		return true;
-	return !nat_rules_fit(nat, rules, slot);
+	return address_gone(nat, rules, slot->address) || !nat_rules_fit(nat, rules, slot);
 }
 
 /* Control's view: nobody else writes it. */

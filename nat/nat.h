@@ -103,7 +103,7 @@ enum nat_result {
  * is not ours or damaged is moved aside (".bad") with a warning, one of another boot emptied; when
  * no file can be made, sessions are not kept, with a warning too. Only one translator may have a
  * file: else -EBUSY. Sessions on addresses that are not given again end with the first
- * nat_set_addresses() and nat_settle(), so call that only when the uplink's addresses are known.
+ * nat_set_addresses() and nat_settle() that awaits no others of their family.
  *
  * Copies the configuration. 0, -EINVAL (limits beyond NAT_SESSIONS_MAX or NAT_ADDRESSES_MAX,
  * forwards that clash), -EBUSY or -ENOMEM with words in *error. */
@@ -117,6 +117,11 @@ void nat_destroy(struct nat *nat);
  * while the configuration has a pool. New sessions use them at once; those on an address that is
  * gone end in nat_settle(). Grace: see above. 0, -EINVAL, or -ENOMEM (nothing has changed then). */
 int nat_set_addresses(struct nat *nat, const struct ip *addresses, uint32_t count);
+
+/* Of these families addresses are still to come, by DHCP or SLAAC: until they have, sessions on any
+ * other one stay. Grace: see above. */
+enum nat_family { NAT_IPV4 = 1, NAT_IPV6 = 2 };
+void nat_await_addresses(struct nat *nat, unsigned families);
 
 /* New forwards, limits, filtering, pool; sessions stay, but those of forwards that are gone, or
  * that stand on a new forward's port, end in nat_settle(). A lower limit ends nothing, it only

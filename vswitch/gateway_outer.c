@@ -228,6 +228,29 @@ bool gateway_outer_collect(struct gateway *gateway)
 	return true;
 }
 
+static bool has_slaac_address(const struct gateway *gateway)
+{
+	const struct slaac_state *state =
+	    gateway->slaac_client != NULL ? slaac_client_state(gateway->slaac_client) : NULL;
+
+	for (uint32_t i = 0; state != NULL && i < state->prefix_count; i++) {
+		if (state->prefixes[i].has_address)
+			return true;
+	}
+	return false;
+}
+
+/* The families (enum nat_family) of which DHCP or SLAAC has not given an address yet. */
+static unsigned awaited(const struct gateway *gateway)
+{
+	const struct uplink_config *config = &gateway->config->uplink;
+	bool leased =
+	    gateway->dhcp_client != NULL && dhcp_client_state(gateway->dhcp_client) != NULL;
+
+	return (config->dhcp && !leased ? NAT_IPV4 : 0u) |
+	       (config->slaac && !has_slaac_address(gateway) ? NAT_IPV6 : 0u);
+}
+
 void gateway_outer_apply(struct gateway *gateway)
 {
 	struct gateway_leg *leg = &gateway->legs[GATEWAY_OUTER];
@@ -251,8 +274,11 @@ void gateway_outer_apply(struct gateway *gateway)
 		neighbour_set_leg(gateway->neighbours, &leg->route, gateway_now());
 	else
 		neighbour_clear_leg(gateway->neighbours, GATEWAY_OUTER, gateway_now());
-	/* While addresses are still to come, sessions on those of before the restart are kept. */
-	if (gateway->nat == NULL || outside->address_count == 0)
+	if (gateway->nat == NULL)
+		return;
+	/* Until then sessions on those of before the restart are kept. */
+	nat_await_addresses(gateway->nat, awaited(gateway));
+	if (outside->address_count == 0)
 		return;
 	for (unsigned i = 0; i < outside->address_count; i++)
 		addresses[i] = outside->addresses[i].ip;

@@ -295,6 +295,22 @@ def test_connection_outlives_a_kill(lab, family):
         assert a.talk(TCP, INTERNET[family])
 
 
+def test_connection_outlives_a_kill_with_addresses_given(lab):
+    """The same where DHCP and SLAAC give the uplink's addresses again, one after the other."""
+    world = World(lab, "nat", "interface", guests=(), veths=("a",), addresses=False, network={
+        "uplink": {"interface": "eth1"}})
+    give(world.router, "wire0", "10.255.0.1/24", f"{ROUTER[6]}/64")
+    serve_dhcp(lab, world.router, "wire0", "10.255.0.100,10.255.0.120", "fd00:ff::")
+    wait_until(lambda: len(outside(world)["addresses"]) == 2, what="addresses")
+    a, = world.up("a")
+    with contextlib.ExitStack() as stack:
+        streams = [connection(stack, a, world.internet, INTERNET[family], family) for family in (4, 6)]
+        world.switch.kill()
+        world.switch.start()
+        for stream in streams:
+            stream.turn()
+
+
 def test_router_machine_as_uplink(lab):
     """A machine at a vhost-user port is the way out of another one, which knows nothing but DHCP."""
     config = {"networks": {"lab": {"mode": "nat", "ipv4": f"{GATEWAY[4]}/24", "ipv6": f"{GATEWAY[6]}/64",

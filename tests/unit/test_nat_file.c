@@ -101,6 +101,46 @@ static void test_sessions_survive(void **state)
 	rig_close(&rig);
 }
 
+/* One family's address may come long before the other's: sessions of that wait. */
+static void test_addresses_come_one_by_one(void **state)
+{
+	struct ip both[] = { ip_of(OUTSIDE), ip_of(OUTSIDE6) }, other = ip_of("2001:db8:f::9");
+	struct rig rig;
+	struct wire wire;
+
+	for (int given = 0; given < 2; given++) {
+		rig_init(&rig);
+		rig_open_file(&rig, path);
+		rig_udp_out(&rig, A, 5000, X, 53);
+		wire_udp(&wire, "fd00::5", 5000, "2001:db8:1::1", 53);
+		assert_translated(rig_out(&rig, &wire));
+		rig_close(&rig);
+		assert_int_equal(nat_create(&rig.config, path, rig.now, &rig.nat, NULL), 0);
+		nat_await_addresses(rig.nat, NAT_IPV6);
+		assert_int_equal(nat_set_addresses(rig.nat, both, 1), 0);
+		nat_settle(rig.nat);
+		assert_int_equal(rig_sessions(&rig), 2);
+		/* The same one, or another. */
+		if (given != 0)
+			both[1] = other;
+		nat_await_addresses(rig.nat, 0);
+		assert_int_equal(nat_set_addresses(rig.nat, both, 2), 0);
+		nat_settle(rig.nat);
+		assert_int_equal(rig_sessions(&rig), given != 0 ? 1 : 2);
+		rig_close(&rig);
+	}
+	/* None comes any more. */
+	assert_int_equal(nat_create(&rig.config, path, rig.now, &rig.nat, NULL), 0);
+	nat_await_addresses(rig.nat, NAT_IPV4);
+	assert_int_equal(nat_set_addresses(rig.nat, &both[1], 1), 0);
+	nat_settle(rig.nat);
+	assert_int_equal(rig_sessions(&rig), 1);
+	nat_await_addresses(rig.nat, 0);
+	nat_settle(rig.nat);
+	assert_int_equal(rig_sessions(&rig), 0);
+	rig_close(&rig);
+}
+
 static void test_what_does_not_fit_is_left_out(void **state)
 {
 	struct nat_forward forward = { .protocol = NAT_FORWARD_TCP,
@@ -384,6 +424,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_sessions_survive, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_addresses_come_one_by_one, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_does_not_fit_is_left_out, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_foreign_files, setup, teardown),
