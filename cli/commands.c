@@ -61,19 +61,19 @@ const struct command commands[] = {
 	  command_network_add },
 	{ "network del", "NAME", "remove a network that no port uses", "", "",
 	  command_network_del },
-	{ "forward add", "NETWORK FORWARD", "pass a port of the outside to a guest",
+	{ "forward add", "[--network] NETWORK FORWARD", "pass a port of the outside to a guest",
 	  "FORWARD is '{proto: tcp, listen: 2222, to: 10.1.0.10:22}', or the same as settings:\n"
 	  "weft forward add web --listen 2222 --to 10.1.0.10:22. proto is tcp (if not given),\n"
 	  "udp or both; listen PORT, FIRST-LAST, IP:PORT or [IPV6]:PORT; source a prefix of\n"
 	  "those who may use it. It lasts until weftd ends or applies a file.\n",
-	  "--proto --listen --to --source", command_forward_add },
-	{ "forward del", "NETWORK LISTEN[/PROTOCOL]", "end a forward",
+	  "--network --proto --listen --to --source", command_forward_add },
+	{ "forward del", "[--network] NETWORK LISTEN[/PROTOCOL]", "end a forward",
 	  "LISTEN is written as when it was added. Without PROTOCOL all that listen there end.\n",
-	  "", command_forward_del },
-	{ "lease release", "[NETWORK] IP", "take an address back from a guest",
+	  "--network", command_forward_del },
+	{ "lease release", "[[--network] NETWORK] IP", "take an address back from a guest",
 	  "Without NETWORK of whichever has leased it. The guest is not told: where addresses\n"
 	  "are guarded, what it sends from this one is dropped until it asks again.\n",
-	  "", command_lease_release },
+	  "--network", command_lease_release },
 	{ "sessions flush", "[[--network] NETWORK] [--guest IP|MAC|PORT]",
 	  "forget what is translated",
 	  "Of all networks and guests, or of one. Says how many sessions were ended. Connections "

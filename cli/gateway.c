@@ -22,40 +22,62 @@ static int change(const char *socket, const char *method, json_t *params, const 
 	return STATUS_DONE;
 }
 
+/* Takes the network out of the arguments: --network NETWORK wherever it stands, or the first one
+ * when others follow. NULL: there is none. */
+static const char *take_network(int *argc, char **argv)
+{
+	const char *network = NULL;
+	const struct option_row options[] = { { "--network", &network }, { NULL } };
+	int at = 0, taken = 0;
+
+	for (; at < *argc && taken == 0; at += taken == 0)
+		taken = options_take(*argc - at, argv + at, options);
+	if (taken == 0 && *argc > 1 && argv[0][0] != '-' && argv[0][0] != '{') {
+		network = argv[0];
+		at = 0;
+		taken = 1;
+	}
+	if (taken <= 0)
+		return NULL;
+	*argc -= taken;
+	memmove(argv + at, argv + at + taken, (size_t)(*argc - at) * sizeof(*argv));
+	return network;
+}
+
 int command_forward_add(const char *socket, int argc, char **argv)
 {
+	const char *network = take_network(&argc, argv), *config;
 	char *settings = NULL;
-	const char *config;
 	int fd, status;
 
-	if (argc < 2 || argv[0][0] == '-')
+	if (network == NULL || argc < 1)
 		return command_fail(STATUS_USAGE, "a NETWORK and a forward are needed");
-	if (argv[1][0] == '{') {
-		if (argc > 2)
-			return command_fail(STATUS_USAGE, "one argument too many: '%s'", argv[2]);
-		config = argv[1];
+	if (argv[0][0] == '{') {
+		if (argc > 1)
+			return command_fail(STATUS_USAGE, "one argument too many: '%s'", argv[1]);
+		config = argv[0];
 	} else {
-		config = settings = settings_to_yaml(argc - 1, argv + 1, NULL, &fd);
+		config = settings = settings_to_yaml(argc, argv, NULL, &fd);
 		if (settings == NULL)
 			return STATUS_USAGE;
 	}
 	status = change(socket, "forward_add",
-			json_pack("{s:s, s:s}", "name", argv[0], "config", config), NULL, NULL);
+			json_pack("{s:s, s:s}", "name", network, "config", config), NULL, NULL);
 	free(settings);
 	return status;
 }
 
 int command_forward_del(const char *socket, int argc, char **argv)
 {
-	const char *slash;
+	const char *network = take_network(&argc, argv), *slash;
 	json_t *params;
 
-	if (argc != 2 || argv[0][0] == '-')
+	if (network == NULL || argc != 1 || argv[0][0] == '-')
 		return command_fail(STATUS_USAGE, "a NETWORK and where the forward listens are "
 						  "needed");
-	slash = strrchr(argv[1], '/');
-	params = json_pack("{s:s, s:s%}", "name", argv[0], "listen", argv[1],
-			   slash != NULL ? (size_t)(slash - argv[1]) : strlen(argv[1]));
+	slash = strrchr(argv[0], '/');
+	params = json_pack("{s:s, s:s%}", "name", network, "listen", argv[0],
+			   slash != NULL ? (size_t)(slash - argv[0]) : strlen(argv[0]));
 	if (slash != NULL)
 		json_object_set_new(params, "protocol", json_string(slash + 1));
 	return change(socket, "forward_del", params, NULL, NULL);
@@ -63,13 +85,14 @@ int command_forward_del(const char *socket, int argc, char **argv)
 
 int command_lease_release(const char *socket, int argc, char **argv)
 {
+	const char *network = take_network(&argc, argv);
 	json_t *params;
 
-	if (argc < 1 || argc > 2 || argv[0][0] == '-')
+	if (argc != 1 || argv[0][0] == '-')
 		return command_fail(STATUS_USAGE, "an IP address is needed");
-	params = json_pack("{s:s}", "ip", argv[argc - 1]);
-	if (argc == 2)
-		json_object_set_new(params, "name", json_string(argv[0]));
+	params = json_pack("{s:s}", "ip", argv[0]);
+	if (network != NULL)
+		json_object_set_new(params, "name", json_string(network));
 	return change(socket, "lease_release", params, NULL, NULL);
 }
 

@@ -140,7 +140,8 @@ class Weft(unittest.TestCase):
                      ["show", "macs", "a", "--network", "b"], ["show", "ports", "--network", "a"],
                      ["show", "leases", "--limit", "1x"], ["show", "workers", "--network", "a"],
                      ["forward"], ["forward", "add", "n"], ["forward", "del", "n"],
-                     ["forward", "add", "n", "{}", "x"], ["forward", "add", "n", "2222"],
+                     ["forward", "add", "n", "{}", "x"], ["forward", "add", "--network"],
+                     ["forward", "del", "--network", "n"], ["forward", "add", "--network", "n"], ["forward", "add", "n", "2222"],
                      ["forward", "del", "n", "1", "2"], ["lease", "release"],
                      ["lease", "release", "n", "10.1.0.5", "x"], ["lease", "release", "-x"],
                      ["sessions", "flush", "x", "y"], ["sessions", "flush", "-x"], ["sessions", "flush", "--guest"],
@@ -443,6 +444,13 @@ class Weft(unittest.TestCase):
                                 "--to=[fd00::5]")
         self.assertEqual(server.request["params"]["config"],
                          '{"listen": "[2001:db8::1]:22", "to": "[fd00::5]"}')
+        done, server = self.ask("forward", "add", "--proto", "udp", "--network", "n", "--listen=53")
+        self.assertEqual(server.request["params"],
+                         {"name": "n", "config": '{"proto": "udp", "listen": "53"}'})
+        done, server = self.ask("forward", "add", text, "--network=n")
+        self.assertEqual(server.request["params"], {"name": "n", "config": text})
+        done, server = self.ask("forward", "del", "--network", "n", "53/udp")
+        self.assertEqual(server.request["params"], {"name": "n", "listen": "53", "protocol": "udp"})
         done, server = self.ask("forward", "del", "n", "2222")
         self.assertEqual(server.request,
                          {"method": "forward_del", "params": {"name": "n", "listen": "2222"}})
@@ -457,6 +465,8 @@ class Weft(unittest.TestCase):
                          {"method": "lease_release", "params": {"name": "n", "ip": "10.1.0.5"}})
         done, server = self.ask("lease", "release", "10.1.0.5")
         self.assertEqual(server.request["params"], {"ip": "10.1.0.5"})
+        done, server = self.ask("lease", "release", "10.1.0.5", "--network", "n")
+        self.assertEqual(server.request["params"], {"ip": "10.1.0.5", "name": "n"})
         done, server = self.ask("sessions", "flush", result={"flushed": 7})
         self.assertEqual(done.stdout, "7 sessions ended\n")
         self.assertEqual(server.request, {"method": "sessions_flush", "params": {}})
