@@ -75,7 +75,7 @@ struct frame {
 	uint8_t punt;	   /* why it goes to control, when it does; else 0 */
 	uint16_t vlan;	   /* VLAN it belongs to; 0 in a network without VLANs */
 	uint16_t priority; /* PCP and DEI of the tag, in their places in the TCI */
-	uint16_t arrival;  /* index of the port it came from */
+	uint16_t arrival;  /* index of the port it came from, for ports that want it */
 };
 
 /* Room for the frames of one burst: array, heads, segment list, and a bulk buffer for payload that

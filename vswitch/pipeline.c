@@ -31,15 +31,24 @@ void pipeline_flood(struct worker_context *context, const struct port_view *from
 		counter_drop(counters_of(context, from), DROP_NO_DESTINATION, 1);
 }
 
-static void batches_flush(struct worker_context *context)
+/* What most ports have no use for is written only for those that have. */
+static void note_arrival(const struct port_view *from, struct transmit_batch *batch)
+{
+	for (uint32_t i = 0; i < batch->count; i++)
+		batch->frames[i]->arrival = from->port->index;
+}
+
+static void batches_flush(struct worker_context *context, const struct port_view *from)
 {
 	for (uint32_t i = 0; i < context->touched_count; i++) {
-		uint16_t port = context->touched[i];
-		struct transmit_batch *batch = context->batches[port];
+		const struct port_view *to = &context->snapshot->ports[context->touched[i]];
+		struct transmit_batch *batch = context->batches[context->touched[i]];
 
-		if (batch->count > 0)
-			transmit_batch(context, &context->snapshot->ports[port], batch->frames,
-				       batch->count);
+		if (batch->count > 0) {
+			if (to->port->type->wants_arrival)
+				note_arrival(from, batch);
+			transmit_batch(context, to, batch->frames, batch->count);
+		}
 		batch->count = 0;
 	}
 	context->touched_count = 0;
@@ -117,7 +126,6 @@ static void asked_distribute(struct worker_context *context, const struct port_v
 			counter_drop(counters_of(context, from), reason, 1);
 			continue;
 		}
-		frame->arrival = from->port->index;
 		frame->punt = GATEWAY_PUNT_UNBOUND;
 		pipeline_add(context, gateway, frame);
 	}
@@ -147,6 +155,6 @@ void pipeline_run(struct worker_context *context, const struct port_view *from, 
 	if (gateway != MAC_TABLE_NO_PORT && context->batches[gateway]->count > 0)
 		gateway_stage(context, from, context->snapshot->ports[gateway].leg);
 	pipeline_stage_end(context, WORKER_GATEWAY);
-	batches_flush(context);
+	batches_flush(context, from);
 	pipeline_stage_end(context, WORKER_TRANSMIT);
 }

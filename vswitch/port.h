@@ -111,6 +111,7 @@ struct port_type {
 	bool (*arm)(struct port_queue *queue);
 	void (*disarm)(struct port_queue *queue);	      /* polled again; may be NULL */
 	uint32_t (*offloads)(const struct port_queue *queue); /* enum offload a send can take now */
+	bool wants_arrival; /* send() asks where a frame came from (frame->arrival) */
 	/* Control. Adds the type's own fields to the port's JSON object. May be NULL. */
 	void (*show)(const struct port *port, json_t *object);
 	/* Control. SIGBUS in some mapping: look for it. May be NULL. */

@@ -280,4 +280,5 @@ const struct port_type port_gateway = {
 	.arm = gateway_port_arm,
 	.disarm = gateway_port_disarm,
 	.offloads = gateway_port_offloads,
+	.wants_arrival = true,
 };

@@ -309,5 +309,6 @@ const struct port_type port_user = {
 	.arm = user_arm,
 	.disarm = user_disarm,
 	.offloads = user_offloads,
+	.wants_arrival = true,
 	.show = user_show,
 };
