@@ -165,16 +165,18 @@ struct net_plain {
 	uint64_t bytes;
 };
 
-/* Begins where *net is; *count is cut to what there is room for. */
+/* Begins where *net is; *count is cut to what there is room for, or to 0 where headers are shorter.
+ */
 static inline void net_plain_open(struct net_plain *plain, const struct net_from_guest *net,
 				  uint32_t *count)
 {
 	plain->frame = &net->burst->frames[net->count];
 	plain->head = burst_head(net->burst, net->count);
 	plain->segment = &net->burst->segments[net->segment_count];
-	plain->header_size = net->header_size;
 	plain->bytes = net->bytes;
-	if (*count > BURST_SEGMENTS - net->segment_count)
+	if (net->header_size != VNET_HEADER_SIZE)
+		*count = 0;
+	else if (*count > BURST_SEGMENTS - net->segment_count)
 		*count = BURST_SEGMENTS - net->segment_count;
 }
 
@@ -190,10 +192,10 @@ static inline void net_plain_close(const struct net_plain *plain, struct net_fro
 static inline __attribute__((always_inline)) bool
 net_plain_take(struct net_plain *plain, const uint8_t *host, uint32_t length)
 {
-	const uint32_t header_size = plain->header_size;
-	uint8_t *header = plain->head - header_size;
+	uint8_t *header = plain->head - VNET_HEADER_SIZE;
 	struct frame *frame = plain->frame;
-	uint32_t frame_length = length - header_size, head_length = frame_length, segments = 0;
+	uint32_t frame_length = length - VNET_HEADER_SIZE;
+	uint32_t head_length = frame_length, segments = 0;
 	uint16_t asked;
 
 	if (!net_from_guest_fits(frame_length))
@@ -201,8 +203,8 @@ net_plain_take(struct net_plain *plain, const uint8_t *host, uint32_t length)
 	if (frame_length > FRAME_HEAD_MAX) {
 		head_length = FRAME_HEAD_MAX;
 		segments = 1;
-		net_copy_lines(header, host, header_size + FRAME_HEAD_MAX);
-		plain->segment->base = host + header_size + FRAME_HEAD_MAX;
+		net_copy_lines(header, host, VNET_HEADER_SIZE + FRAME_HEAD_MAX);
+		plain->segment->base = host + VNET_HEADER_SIZE + FRAME_HEAD_MAX;
 		plain->segment->length = frame_length - FRAME_HEAD_MAX;
 	} else {
 		net_copy_short(header, host, length);

@@ -78,19 +78,6 @@ GUEST_PREFETCH void net_to_guest_prefetch(const struct frame *frame, const uint8
 	}
 }
 
-/* The header of a frame of which nothing is asked: all zero but for num_buffers, which is 1. */
-static inline void net_to_guest_plain_header(uint8_t *host, uint32_t header_size)
-{
-	const uint64_t first = 0;
-	const uint32_t last = 1u << 16;
-
-	memcpy(host, &first, sizeof(first));
-	if (header_size == VNET_HEADER_SIZE)
-		memcpy(host + sizeof(first), &last, sizeof(last));
-	else
-		memcpy(host + sizeof(first), &last, VNET_HEADER_LEGACY - sizeof(first));
-}
-
 /* The short way for a frame that fits into one buffer of `length` bytes, which lies at `host` as a
  * whole: begin, put, and num_buffers 1. False when it does not fit: then nothing was written.
  * `address` is the guest's, for the dirty log. */
@@ -111,24 +98,29 @@ static inline bool net_to_guest_single(const struct net_to_guest *net, const str
 	return true;
 }
 
-/* The same for a frame of which nothing is asked, of at most two pieces and a usual length: what
- * nearly all are, without a call. False when it is not one: then nothing was written. */
-static inline __attribute__((always_inline)) bool
-net_to_guest_plain(uint32_t header_size, const struct frame *frame, uint8_t *host, uint32_t length)
+/* The same for a frame of which nothing is asked, of at most two pieces and a usual length, with a
+ * header of VNET_HEADER_SIZE bytes: what nearly all are, without a call. False when it is not one:
+ * then nothing was written. */
+static inline __attribute__((always_inline)) bool net_to_guest_plain(const struct frame *frame,
+								     uint8_t *host, uint32_t length)
 {
-	uint32_t first = header_size + frame->head_length, rest;
+	/* All zero but for num_buffers, which is 1. */
+	const uint64_t start = 0;
+	const uint32_t buffers = 1u << 16;
+	uint32_t first = VNET_HEADER_SIZE + frame->head_length, rest;
 
-	if (length < header_size + frame->length || (frame->flags | frame->gso) != 0 ||
+	if (length < VNET_HEADER_SIZE + frame->length || (frame->flags | frame->gso) != 0 ||
 	    frame->segment_count > 1)
 		return false;
 	rest = frame->length - frame->head_length;
 	if (rest > NET_COPY_INLINE)
 		return false;
 	/* With what stands before the head, for whole lines; then the header over that. */
-	net_copy_short(host, frame->head - header_size, first);
+	net_copy_short(host, frame->head - VNET_HEADER_SIZE, first);
 	if (rest > 0)
 		net_copy_short(host + first, frame->segments->base, rest);
-	net_to_guest_plain_header(host, header_size);
+	memcpy(host, &start, sizeof(start));
+	memcpy(host + sizeof(start), &buffers, sizeof(buffers));
 	return true;
 }
 

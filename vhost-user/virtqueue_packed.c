@@ -330,8 +330,8 @@ static uint32_t packed_send_simple(struct packed_send *send, struct frame *const
 
 	if (count > send->frames)
 		count = send->frames;
-	/* What is to be marked as written goes the second way. */
-	if (send->net.log == NULL)
+	/* What is to be marked as written goes the second way, and where headers are shorter. */
+	if (send->net.log == NULL && send->net.header_size == VNET_HEADER_SIZE)
 		sent = packed_send_plain(send, frames, count, bytes);
 	for (; sent < count; sent++) {
 		const struct packed_descriptor *at =
@@ -357,7 +357,6 @@ static __attribute__((noinline)) uint32_t packed_send_plain(struct packed_send *
 	const struct packed_descriptor *at = &send->cursor->batch[send->cursor->place];
 	uint8_t *const *hosts = &send->cursor->hosts[send->cursor->place];
 	struct packed_used *used = send->vq->journal->entries + send->used;
-	const uint32_t header_size = send->net.header_size;
 	uint32_t i, asked = 0;
 	uint64_t length = 0;
 
@@ -367,9 +366,9 @@ static __attribute__((noinline)) uint32_t packed_send_plain(struct packed_send *
 				net_to_guest_prefetch(frames[asked], hosts[asked]);
 		}
 		if (!packed_takes_frame(hosts[i], &at[i]) ||
-		    !net_to_guest_plain(header_size, frames[i], hosts[i], at[i].length))
+		    !net_to_guest_plain(frames[i], hosts[i], at[i].length))
 			break;
-		packed_used_put(used + i, at[i].id, 1, header_size + frames[i]->length);
+		packed_used_put(used + i, at[i].id, 1, VNET_HEADER_SIZE + frames[i]->length);
 		length += frames[i]->length;
 	}
 	send->used += i;

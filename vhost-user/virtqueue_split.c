@@ -361,8 +361,8 @@ static uint32_t split_send_simple(struct split_send *send, struct frame *const *
 		split_send_ask(vq->ahead, (uint16_t)(position + i), frames[i]);
 	/* For the next call, which may well have as many frames; meanwhile the first lines come. */
 	split_read_targets(vq, &send->net.window, 2 * send->frames);
-	/* What is to be marked as written goes the second way. */
-	if (send->net.log == NULL)
+	/* What is to be marked as written goes the second way, and where headers are shorter. */
+	if (send->net.log == NULL && send->net.header_size == VNET_HEADER_SIZE)
 		sent = split_send_plain(send, frames, position, count, bytes);
 	if (sent < count)
 		sent += split_send_short(send, frames + sent, (uint16_t)(position + sent),
@@ -377,31 +377,30 @@ static __attribute__((noinline)) uint32_t split_send_plain(struct split_send *se
 							   uint16_t position, uint32_t count,
 							   uint64_t *bytes)
 {
-	const uint32_t header_size = send->net.header_size;
-	struct split_ahead *ahead = send->vq->ahead;
 	struct split_used *ring = split_used_at(send->vq, 0);
-	const uint16_t mask = (uint16_t)(send->vq->size - 1u);
-	uint16_t used = send->used;
+	const uint32_t mask = send->vq->size - 1u;
+	struct split_ahead *ahead = send->vq->ahead;
+	struct frame *const *end = frames + count, *const * at;
+	uint32_t used = send->used, next = position;
 	uint64_t length = 0;
-	uint32_t i;
 
-	for (i = 0; i < count; i++, position++, used++) {
-		const struct split_chain_ahead *chain = split_ahead_at(ahead, position);
-		const struct frame *frame = frames[i];
+	for (at = frames; at != end; at++, next++, used++) {
+		const struct split_chain_ahead *chain = split_ahead_at(ahead, (uint16_t)next);
+		const struct frame *frame = *at;
 
-		if (i + NET_AHEAD < count)
-			split_send_ask(ahead, (uint16_t)(position + NET_AHEAD),
-				       frames[i + NET_AHEAD]);
+		if (at + NET_AHEAD < end)
+			split_send_ask(ahead, (uint16_t)(next + NET_AHEAD), at[NET_AHEAD]);
 		if (chain->host == NULL ||
-		    !net_to_guest_plain(header_size, frame, chain->host, chain->first.length))
+		    !net_to_guest_plain(frame, chain->host, chain->first.length))
 			break;
 		ring[used & mask] =
-		    (struct split_used){ .id = chain->head, .length = header_size + frame->length };
+		    (struct split_used){ .id = chain->head,
+					 .length = VNET_HEADER_SIZE + frame->length };
 		length += frame->length;
 	}
-	send->used = used;
+	send->used = (uint16_t)used;
 	*bytes += length;
-	return i;
+	return (uint32_t)(at - frames);
 }
 
 /* The same for frames of any kind, each to a chain of one buffer. */
