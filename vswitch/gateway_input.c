@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/parse.h"
 #include "base/store.h"
+#include "nat/nat.h"
 #include "route/advertise.h"
 #include "route/dhcp6_server.h"
 #include "route/dhcp_client.h"
@@ -69,6 +70,15 @@ static void send_again(struct gateway_leg *leg, const uint8_t *frame, size_t len
 static bool is_ours(const struct gateway_leg *leg, const struct packet *packet)
 {
 	return route_leg_answers(&leg->route, &packet->destination);
+}
+
+/* For whoever hears ICMP here: an address of the gateway's on any of its legs, or a group. What
+ * comes from a link-local address is left to us whatever it is for. */
+static bool is_for_gateway(const struct gateway *gateway, const struct ip *ip)
+{
+	return ip_is_multicast(ip) || route_leg_owns(&gateway->legs[GATEWAY_INNER].route, ip) ||
+	       route_leg_owns(&gateway->legs[GATEWAY_OUTER].route, ip) ||
+	       (gateway->nat != NULL && nat_is_address(gateway->nat, ip));
 }
 
 static void input_probe_answer(struct gateway *gateway, const struct packet *packet, uint64_t now)
@@ -175,7 +185,8 @@ static void input_local(struct gateway_leg *leg, const struct gateway_note *note
 		return;
 	}
 	if (input_service(leg, arrival, packet, now) ||
-	    icmp_input(gateway->icmp, &leg->route, packet, now))
+	    (is_for_gateway(gateway, &packet->destination) &&
+	     icmp_input(gateway->icmp, &leg->route, packet, now)))
 		return;
 	gateway->counters.ignored++;
 	if (!is_ours(leg, packet))

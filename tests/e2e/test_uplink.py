@@ -319,15 +319,17 @@ def test_router_machine_as_uplink(lab):
     switch = lab.switch(config)
     router, guest = lab.uml("router", 1), lab.uml("vm", 2)
     router.run(f"ip addr flush dev eth0 scope global; ip addr add {ROUTER[4]}/30 dev eth0; "
-               f"ip addr add {ROUTER[6]}/64 dev eth0 nodad; ip addr add {INTERNET[4]}/32 dev lo; "
-               f"ip addr add {INTERNET[6]}/128 dev lo; (while true; do nc -l -p 7 -e cat; done) >/dev/null 2>&1 &")
-    guest.run("ip addr flush dev eth0 scope global; "
+               f"ip addr add {ROUTER[6]}/64 dev eth0; ip addr add {INTERNET[4]}/32 dev lo; "
+               f"ip addr add {INTERNET[6]}/128 dev lo; "
+               "while ip -6 addr show dev eth0 | grep -q tentative; do usleep 50000; done; (while true; do nc -l -p 7 -e cat; done) >/dev/null 2>&1 &")
+    guest.run("ip -4 addr flush dev eth0 scope global; "
               "printf '#!/bin/sh\n[ $1 = bound ] || exit 0\nip addr add $ip/$mask dev eth0\n"
               "ip route add default via $router\n' >/tmp/lease; chmod +x /tmp/lease; "
               "udhcpc -i eth0 -n -q -s /tmp/lease")
     assert "1 packets received" in guest.run(f"ping -c 1 -W 10 {INTERNET[4]}")
     assert "hello" in guest.run(f"echo hello | nc -w 10 {INTERNET[4]} 7")
-    guest.run("until ip -6 route | grep -q default; do usleep 50000; done")
+    guest.run("until ip -6 route | grep -q default; do usleep 50000; done; "
+              "while ip -6 addr show dev eth0 | grep -q tentative; do usleep 50000; done")
     assert "1 packets received" in guest.run(f"ping -c 1 -W 10 {INTERNET[6]}")
     assert {row["inside"]["ip"] for row in switch.show("sessions") if row["protocol"] == "icmp"} == {
         next(row["ip"] for row in switch.show("leases") if "." in row["ip"])}
