@@ -118,19 +118,24 @@ int user_stack_add_forward(struct user_stack *stack, const struct user_forward *
 
 	if (rc != 0)
 		return rc;
-	more = realloc(stack->forwards, (stack->forward_count + 1) * sizeof(*more));
-	if (!more)
-		return error_set(error, ENOMEM, "out of memory");
-	stack->forwards = more;
 	pthread_mutex_lock(&user_slirp_lock);
+	more = realloc(stack->forwards, (stack->forward_count + 1) * sizeof(*more));
+	if (!more) {
+		pthread_mutex_unlock(&user_slirp_lock);
+		return error_set(error, ENOMEM, "out of memory");
+	}
+	stack->forwards = more;
 	rc = slirp_add_hostxfwd(stack->slirp, (struct sockaddr *)&host, host_length,
 				(struct sockaddr *)&guest, guest_length, slirp_flags(forward)) == 0
 		 ? 0
 		 : errno;
+	if (rc == 0) {
+		stack->forwards[stack->forward_count++] = *forward;
+		user_loopback_set_forwards(stack->loopback, stack->forwards, stack->forward_count);
+	}
 	pthread_mutex_unlock(&user_slirp_lock);
 	if (rc != 0)
 		return refuse(forward, rc, error);
-	stack->forwards[stack->forward_count++] = *forward;
 	user_stack_wake(stack);
 	return 0;
 }
@@ -151,10 +156,13 @@ int user_stack_remove_forward(struct user_stack *stack, const struct user_forwar
 	slirp_remove_hostxfwd(stack->slirp, (struct sockaddr *)&host, length, slirp_flags(found));
 	/* poll() holds on to a socket that is closed, and it would go on to listen. */
 	user_stack_end_round(stack);
-	pthread_mutex_unlock(&user_slirp_lock);
+	if ((uint32_t)(found - stack->forwards) < stack->forwards_begun)
+		stack->forwards_begun--;
 	memmove(found, found + 1,
 		(size_t)(stack->forwards + stack->forward_count - found - 1) * sizeof(*found));
 	stack->forward_count--;
+	user_loopback_set_forwards(stack->loopback, stack->forwards, stack->forward_count);
+	pthread_mutex_unlock(&user_slirp_lock);
 	return 0;
 }
 

@@ -3,6 +3,7 @@
 #define WEFT_VSWITCH_USER_INTERNAL_H
 
 #include "vswitch/user_flows.h"
+#include "vswitch/user_loopback.h"
 #include "vswitch/user_stack.h"
 
 #include <pthread.h>
@@ -21,7 +22,7 @@ struct user_stack {
 	bool started;
 	int control_fd;	   /* eventfd: control changed something */
 	_Atomic bool stop; /* control: release, thread: acquire */
-	/* Control's. */
+	/* Control's, who changes them under the lock. */
 	struct user_forward *forwards;
 	uint32_t forward_count;
 	/* The thread's. */
@@ -30,7 +31,9 @@ struct user_stack {
 	int64_t busy_until; /* ms */
 	/* Under the lock. */
 	struct user_flows *flows;
-	uint64_t rounds; /* waits that have ended */
+	struct user_loopback *loopback;
+	uint32_t forwards_begun; /* of the forwards: the first so many */
+	uint64_t rounds;	 /* waits that have ended */
 	pthread_cond_t round_ended;
 	/* The one timer there is, for advertisements. */
 	int64_t timer_due; /* ms; INT64_MAX: not set */

@@ -57,9 +57,13 @@ static int64_t now_ns(void)
 static ssize_t on_send(const void *bytes, size_t length, void *context)
 {
 	struct user_stack *stack = context;
+	const uint8_t *frame = bytes;
 
-	if (length > UINT32_MAX ||
-	    !frame_ring_put_bytes(stack->to_guest, bytes, (uint32_t)length, NULL, 0))
+	if (length <= FRAME_LENGTH_MAX)
+		frame = user_loopback_to_guest(stack->loopback, bytes, (uint32_t)length,
+					       now_ns() / MILLISECOND);
+	if (frame && (length > FRAME_LENGTH_MAX ||
+		      !frame_ring_put_bytes(stack->to_guest, frame, (uint32_t)length, NULL, 0)))
 		count(&stack->lost);
 	return (ssize_t)length;
 }
@@ -184,18 +188,21 @@ static void take_frame(struct user_stack *stack, const struct frame_ring_entry *
 {
 	uint16_t guest;
 	struct user_end end;
-	enum user_verdict verdict =
-	    user_filter(&stack->addresses, entry->bytes, entry->length, &end);
+	const uint8_t *frame = entry->bytes;
+	enum user_verdict verdict = user_filter(&stack->addresses, frame, entry->length, &end);
 
 	memcpy(&guest, entry->note, sizeof(guest));
-	if (verdict == USER_DROP) {
+	if (verdict != USER_DROP)
+		frame = user_loopback_from_guest(stack->loopback, frame, entry->length,
+						 now_ns() / MILLISECOND);
+	if (verdict == USER_DROP || !frame) {
 		count(&stack->filtered);
 	} else if (verdict == USER_OPENS && !user_flows_has_room(stack->flows, guest) &&
 		   !user_flows_knows(stack->flows, &end)) {
 		count(&stack->refused);
 	} else {
 		user_flows_set_opener(stack->flows, guest, &end);
-		slirp_input(stack->slirp, entry->bytes, (int)entry->length);
+		slirp_input(stack->slirp, frame, (int)entry->length);
 	}
 }
 
@@ -212,6 +219,19 @@ static bool take_frames(struct user_stack *stack)
 	user_flows_set_opener(stack->flows, USER_FLOWS_HOST, NULL);
 	frame_ring_pop(stack->from_guest, taken);
 	return taken > 0;
+}
+
+/* Before libslirp first waits for them. */
+static void begin_forwards(struct user_stack *stack)
+{
+	for (; stack->forwards_begun < stack->forward_count; stack->forwards_begun++) {
+		const struct user_forward *forward = &stack->forwards[stack->forwards_begun];
+		uint8_t frame[128];
+
+		if (forward->protocol == IPPROTO_UDP)
+			slirp_input(stack->slirp, frame,
+				    (int)user_loopback_opening(forward, frame, sizeof(frame)));
+	}
 }
 
 static void run_timer(struct user_stack *stack, int64_t now)
@@ -247,6 +267,7 @@ static void run_round(struct user_stack *stack)
 	int rc;
 
 	pthread_mutex_lock(&user_slirp_lock);
+	begin_forwards(stack);
 	if (take_frames(stack))
 		stack->busy_until = now + LINGER;
 	run_timer(stack, now);
@@ -392,6 +413,7 @@ int user_stack_start(const struct port_user_addresses *addresses, bool host_loop
 	stack->to_guest = to_guest;
 	stack->timer_due = INT64_MAX;
 	stack->flows = user_flows_create(limit_sockets());
+	stack->loopback = user_loopback_create(addresses, host_loopback);
 	stack->poll_room = 64;
 	stack->polls = calloc(stack->poll_room, sizeof(*stack->polls));
 	stack->control_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -399,7 +421,7 @@ int user_stack_start(const struct port_user_addresses *addresses, bool host_loop
 		rc = error_set(error, errno, "no eventfd: %s", strerror(errno));
 		goto fail;
 	}
-	if (stack->polls && stack->flows)
+	if (stack->polls && stack->flows && stack->loopback)
 		stack->slirp = open_slirp(stack, host_loopback);
 	if (!stack->slirp) {
 		rc = error_set(error, ENOMEM, "libslirp cannot be started: out of memory");
@@ -435,6 +457,7 @@ void user_stack_stop(struct user_stack *stack)
 	free(stack->forwards);
 	free(stack->polls);
 	user_flows_destroy(stack->flows);
+	user_loopback_destroy(stack->loopback);
 	free(stack);
 }
 

@@ -5,6 +5,7 @@ import contextlib
 import socket
 
 import pytest
+from demo import WAY_OUT
 from gateway_place import (FAR, FAR_TOO, HOST_FAR, INSIDE, OUTSIDE, Place, config, echo, exchange, guest_address,
                            wait_value)
 from lab import needs_root
@@ -280,7 +281,6 @@ def test_user_uplink(user_place, version):
     listener = place.listen("a", version, A[version], 22)
     first = connect_by(place, listener, "host", (loopback, 2222), version)
     with echo(place.open("a", version=version, address=A[version], port=22)) as server:
-        # Not from the host's loopback: answers to that are for guests that may reach it.
         client = place.open("far", version=version)
         client.connect((HOST_FAR[version], 2222))
         client.send(b"question")
@@ -301,6 +301,39 @@ def test_user_uplink(user_place, version):
     weft("forward", "del", "net", "2222-2223")
     assert not {port for _, port in listening(place)} & {2222, 2223, 2300}
     second[0].close()
+
+
+@both
+def test_user_uplink_from_loopback(user_place, version):
+    """Clients on the host's loopback are answered, by TCP and UDP, in turn with others and in several fragments; what
+    else listens there is none of the guest's business."""
+    place, weft = user_place, user_place.switch.weft
+    loopback = {4: "127.0.0.1", 6: "::1"}[version]
+    weft("forward", "add", "net", "--proto", "both", "--listen", "2222", "--to", end(A[version], 22))
+    connect_by(place, place.listen("a", version, A[version], 22), "host", (loopback, 2222), version)
+    far = place.open("far", version=version, address=FAR[version])
+    clients = [place.open("host", version=version, address=loopback) for _ in range(2)]
+    if version == 4:
+        clients.append(place.open("host", address="127.9.9.9"))
+    with echo(place.open("a", version=version, address=A[version], port=22)):
+        for client in [*clients, *clients]:
+            client.sendto(b"question", (loopback, 2222))
+            assert client.recvfrom(100)[0] == b"question"
+            assert client is not clients[0] or client.getsockname()[0] == loopback
+            far.sendto(b"from far", (HOST_FAR[version], 2222))
+            assert far.recvfrom(100)[0] == b"from far"
+        if version == 4:
+            clients[0].sendto(bytes(4000), (loopback, 2222))
+            assert len(clients[0].recvfrom(5000)[0]) == 4000
+    secret = place.open("host", version=version, address=loopback)
+    secret.setblocking(False)
+    guest = place.guest_socket("a", version=version)
+    guest.sendto(b"hidden", (WAY_OUT[version], secret.getsockname()[1]))
+    # libslirp has seen the one before it.
+    guest.sendto(b"for all to see", far.getsockname()[:2])
+    assert far.recvfrom(100)[0] == b"for all to see"
+    with pytest.raises(BlockingIOError):
+        secret.recv(100)
 
 
 def test_user_uplink_port_taken(user_place):

@@ -276,7 +276,7 @@ static void ping(struct fixture *f)
 	guest_send(f, frame, packet_write_ip(&header, echo, sizeof(echo), frame, sizeof(frame)));
 	do
 		expect(f, IPPROTO_ICMP, &packet);
-	while (packet.payload[0] != 0);
+	while (packet.payload[0] != 0 || read_be16(packet.payload + 4) != 0x1234);
 	assert_memory_equal(packet.payload + 4, echo + 4, 8);
 	assert_true(packet_checksum_ok(&packet));
 }
@@ -320,32 +320,96 @@ static void test_udp(void **state)
 	close(fd);
 }
 
-/* Neither by the gateway's address nor by the loopback's own does a guest reach it. */
+static int bind_socket(int type, const char *text, uint16_t port)
+{
+	struct ip ip = ip_of(text);
+	struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_port = htons(port) };
+	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
+	int fd = socket(ip_is_v4(&ip) ? AF_INET : AF_INET6, type | SOCK_CLOEXEC, 0);
+
+	assert_true(fd >= 0);
+	memcpy(&v4.sin_addr, ip_v4_bytes(&ip), sizeof(v4.sin_addr));
+	memcpy(&v6.sin6_addr, ip.bytes, sizeof(v6.sin6_addr));
+	if (ip_is_v4(&ip))
+		assert_int_equal(bind(fd, (struct sockaddr *)&v4, sizeof(v4)), 0);
+	else
+		assert_int_equal(bind(fd, (struct sockaddr *)&v6, sizeof(v6)), 0);
+	return fd;
+}
+
+static void send_echo(struct fixture *f, const struct ip *to)
+{
+	uint8_t echo[12] = { ip_is_v4(to) ? 8 : 128, 0, 0, 0, 1, 2, 0, 1 }, frame[100];
+	struct packet_header header = header_to(to, ip_is_v4(to) ? IPPROTO_ICMP : IPPROTO_ICMPV6);
+
+	guest_send(f, frame, packet_write_ip(&header, echo, sizeof(echo), frame, sizeof(frame)));
+}
+
+/* Neither by the gateway's address nor by the loopback's own, nor by those that libslirp or the
+ * kernel take for one of them, does a guest reach the loopback. */
 static void test_host_loopback_closed(void **state)
 {
-	static const char *const hidden[] = { "127.0.0.1", "127.9.9.9", "0.0.0.0" };
+	static const struct {
+		const char *ip;
+		unsigned filtered; /* of a datagram, a SYN and an echo request */
+	} ways[] = {
+		{ "127.0.0.1", 3 },
+		{ "127.9.9.9", 3 },
+		{ "0.0.0.0", 3 },
+		{ "10.0.2.2", 0 },
+		{ "10.0.2.3", 0 },
+		{ "255.255.255.255", 0 },
+		{ "::1", 3 },
+		{ "::", 3 },
+		{ "::127.0.0.1", 3 },
+		{ "fd00:10:0:2::2", 0 },
+		{ "fd00:10:0:2::3", 0 },
+		{ "fe80::2", 0 },
+		{ "fd00:10:0:2::1234", 1 },
+		{ "ff02::1", 1 },
+	};
+	enum { PORT = 4000, TFTP = 69 };
 	struct fixture *f = *state;
-	struct packet packet;
-	uint16_t port;
+	json_int_t filtered = 0;
+	int fds[6];
 	char text[16];
-	int fd = host_socket(SOCK_DGRAM, &port);
 
-	f->files++;
+	for (unsigned i = 0; i < 2; i++) {
+		const char *ip = i == 0 ? "127.0.0.1" : "::1";
+
+		fds[i * 3] = bind_socket(SOCK_DGRAM, ip, PORT);
+		fds[i * 3 + 1] = bind_socket(SOCK_DGRAM, ip, TFTP);
+		fds[i * 3 + 2] = bind_socket(SOCK_STREAM | SOCK_NONBLOCK, ip, PORT);
+		assert_int_equal(listen(fds[i * 3 + 2], 5), 0);
+	}
+	f->files += 6;
 	f->port.config.options.user.host_loopback = false;
 	open_port(f);
-	for (unsigned i = 0; i < sizeof(hidden) / sizeof(hidden[0]); i++) {
-		struct ip ip = ip_of(hidden[i]);
+	for (unsigned i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+		struct ip ip = ip_of(ways[i].ip), outer = addresses.guest.ip;
 
-		send_udp(f, &ip, 1234, port, "hidden");
+		if (!ip_is_v4(&ip))
+			addresses.guest.ip = addresses.guest6.ip;
+		send_udp(f, &ip, 1234, PORT, "hidden");
+		send_tcp(f, &ip, (uint16_t)(2000 + i), PORT, 0x02, 1000, 0);
+		send_echo(f, &ip);
+		filtered += ways[i].filtered;
+		send_udp(f, &ip, 1235, TFTP, "\0\1secret\0octet");
+		filtered += ways[i].filtered == 3;
+		addresses.guest.ip = outer;
 	}
-	send_udp(f, &addresses.gateway, 1234, port, "hidden");
-	/* The error for the last one; all before it have been looked at. */
-	expect(f, IPPROTO_ICMP, &packet);
-	assert_int_equal(packet.payload[0], 3);
-	assert_int_equal(recv(fd, text, sizeof(text), MSG_DONTWAIT), -1);
-	assert_int_equal(shown(f, "frames_filtered"), 3);
+	ping(f); /* all before it have been looked at */
+	assert_int_equal(shown(f, "frames_filtered"), filtered);
+	for (unsigned i = 0; i < 6; i++) {
+		if (i % 3 == 2)
+			assert_int_equal(accept(fds[i], NULL, NULL), -1);
+		else
+			assert_int_equal(recv(fds[i], text, sizeof(text), MSG_DONTWAIT), -1);
+		assert_int_equal(errno, EAGAIN);
+	}
 	fixture_close(f);
-	close(fd);
+	for (unsigned i = 0; i < 6; i++)
+		close(fds[i]);
 }
 
 /* Connects the guest to the port; returns the host's end, and what the guest sends next. */
@@ -488,6 +552,116 @@ static void test_forwards(void **state)
 	assert_int_equal(host_connect(SOCK_STREAM, port), -ECONNREFUSED);
 }
 
+/* The next datagram to the guest; neighbours are found on the way, in both families. */
+static void expect_datagram(struct fixture *f, struct packet *packet)
+{
+	for (;;) {
+		assert_true(guest_receive(f, packet, PATIENCE));
+		if (packet->ip_version != 0 && packet->protocol == IPPROTO_UDP)
+			return;
+		if (packet->ethertype == ETHERTYPE_ARP && packet->network[7] == 1)
+			send_arp(f, 2, &packet->from, &addresses.gateway);
+		if (packet->protocol == IPPROTO_ICMPV6 && packet->payload[0] == 135) {
+			struct packet_header header = header_to(&packet->source, IPPROTO_ICMPV6);
+			uint8_t answer[32] = { 136, 0, 0, 0, 0x60 }, frame[100];
+
+			header.source = addresses.guest6.ip;
+			header.hop_limit = 255;
+			memcpy(answer + 8, addresses.guest6.ip.bytes, 16);
+			answer[24] = 2;
+			answer[25] = 1;
+			memcpy(answer + 26, guest_mac.bytes, 6);
+			guest_send(
+			    f, frame,
+			    packet_write_ip(&header, answer, sizeof(answer), frame, sizeof(frame)));
+		}
+	}
+}
+
+static void send_from_host(int fd, const char *to, uint16_t port)
+{
+	struct ip ip = ip_of(to);
+	struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_port = htons(port) };
+	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
+
+	memcpy(&v4.sin_addr, ip_v4_bytes(&ip), sizeof(v4.sin_addr));
+	memcpy(&v6.sin6_addr, ip.bytes, sizeof(v6.sin6_addr));
+	assert_int_equal(ip_is_v4(&ip)
+			     ? sendto(fd, "query", 5, 0, (struct sockaddr *)&v4, sizeof(v4))
+			     : sendto(fd, "query", 5, 0, (struct sockaddr *)&v6, sizeof(v6)),
+			 5);
+}
+
+/* A client on the loopback is answered, by the port it came by, and nothing else there is reached:
+ * not by one who has the gateway's address outside. */
+static void forward_from_loopback(struct fixture *f, const char *any, const char *loopback,
+				  const char *gateway)
+{
+	enum { CLIENT = 5000, OTHER = 5001, FORGED = 5002, LISTEN = 6000, GUEST = 53 };
+	int client = bind_socket(SOCK_DGRAM, loopback, CLIENT);
+	int other = bind_socket(SOCK_DGRAM, loopback, OTHER);
+	int hidden = bind_socket(SOCK_DGRAM, loopback, FORGED);
+	int forger = bind_socket(SOCK_DGRAM, gateway, FORGED);
+	struct ip v4_guest = addresses.guest.ip, guest, to = ip_of(gateway);
+	char text[IP_TEXT_LENGTH];
+	struct packet packet;
+
+	f->files += 4;
+	guest = ip_is_v4(&to) ? v4_guest : addresses.guest6.ip;
+	assert_int_equal(add_forward(f, IPPROTO_UDP, any, LISTEN, ip_to_text(&guest, text), GUEST),
+			 0);
+	addresses.guest.ip = guest; /* who sends */
+	for (unsigned i = 0; i < 2; i++) {
+		send_from_host(client, loopback, LISTEN);
+		addresses.guest.ip = v4_guest;
+		expect_datagram(f, &packet);
+		addresses.guest.ip = guest;
+		assert_true(ip_equal(&packet.source, &to));
+		assert_true(packet_checksum_ok(&packet));
+		assert_int_equal(packet.source_port, CLIENT);
+		send_udp(f, &to, GUEST, CLIENT, "answer");
+		assert_int_equal(recv(client, text, sizeof(text), 0), 6);
+	}
+	send_udp(f, &to, GUEST, OTHER, "hidden");
+	send_udp(f, &to, GUEST + 1, CLIENT, "hidden");
+	send_from_host(forger, loopback, LISTEN);
+	addresses.guest.ip = v4_guest;
+	do
+		expect_datagram(f, &packet);
+	while (packet.source_port != FORGED);
+	addresses.guest.ip = guest;
+	send_udp(f, &to, GUEST, FORGED, "hidden");
+	addresses.guest.ip = v4_guest;
+	ping(f); /* all before it have been looked at */
+	addresses.guest.ip = guest;
+	assert_int_equal(remove_forward(f, IPPROTO_UDP, any, LISTEN), 0);
+	send_udp(f, &to, GUEST, CLIENT, "hidden");
+	addresses.guest.ip = v4_guest;
+	ping(f);
+	assert_int_equal(recv(client, text, sizeof(text), MSG_DONTWAIT), -1);
+	assert_int_equal(recv(other, text, sizeof(text), MSG_DONTWAIT), -1);
+	assert_int_equal(recv(hidden, text, sizeof(text), MSG_DONTWAIT), -1);
+	assert_int_equal(recv(forger, text, sizeof(text), MSG_DONTWAIT), -1);
+	close(client);
+	close(other);
+	close(hidden);
+	close(forger);
+	f->files -= 4;
+}
+
+static void test_forwards_from_loopback(void **state)
+{
+	struct fixture *f = *state;
+
+	f->port.config.options.user.host_loopback = false;
+	open_port(f);
+	forward_from_loopback(f, "0.0.0.0", "127.0.0.1", "10.0.2.2");
+	assert_int_equal(shown(f, "frames_filtered"), 2);
+	forward_from_loopback(f, "::", "::1", "fd00:10:0:2::2");
+	assert_int_equal(shown(f, "frames_filtered"), 4);
+	fixture_close(f);
+}
+
 static void test_forwards_refused(void **state)
 {
 	static const uint8_t protocols[] = { IPPROTO_TCP, IPPROTO_UDP };
@@ -626,6 +800,7 @@ int main(void)
 		TEST(test_tcp),
 		TEST(test_host_loopback_closed),
 		TEST(test_forwards),
+		TEST(test_forwards_from_loopback),
 		TEST(test_forwards_refused),
 		TEST(test_flood),
 		TEST(test_hostile_frames),
@@ -638,5 +813,7 @@ int main(void)
 		return 77; /* meson: skipped */
 	}
 	link_set("lo", 1, 0);
+	address_add("lo", "10.0.2.2/32");
+	address_add("lo", "fd00:10:0:2::2/128");
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
