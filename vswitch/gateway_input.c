@@ -254,7 +254,12 @@ static void input_frame(void *context, const struct gateway_note *note, const ui
 	}
 	switch ((enum gateway_punt)note->punt) {
 	case GATEWAY_PUNT_UNBOUND:
-		if (gateway_guard_ask(gateway, arrival, &packet))
+		if (!gateway_guard_ask(gateway, arrival, &packet))
+			return;
+		/* The first that a guest says may well be for somebody else: after a restart. */
+		if (packet.ip_version != 0 && !is_for_gateway(gateway, &packet.destination))
+			port_inject(arrival, frame, (uint32_t)length);
+		else
 			input_local(leg, note, &packet, now);
 		return;
 	case GATEWAY_PUNT_LOCAL:

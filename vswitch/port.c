@@ -16,7 +16,8 @@
 #include <sys/epoll.h>
 
 /* Of one port, on their way to the worker. */
-#define ANNOUNCEMENTS_MAX 16u
+#define INJECTED_MAX 16u
+#define RARP_LENGTH  60u
 
 static struct port_queue *queues_create(struct port *port, uint16_t count)
 {
@@ -176,11 +177,11 @@ void port_set_link(struct port *port, bool up)
 
 /* A RARP reverse request (RFC 903) from the guest's MAC, as QEMU itself sends it after migration:
  * other switches on the segment learn from it too. */
-static void write_rarp(struct mac mac, uint8_t frame[60])
+static void write_rarp(struct mac mac, uint8_t frame[RARP_LENGTH])
 {
 	static const uint8_t body[] = { 0x80, 0x35, 0, 1, 8, 0, 6, 4, 0, 3 };
 
-	memset(frame, 0, 60);
+	memset(frame, 0, RARP_LENGTH);
 	memset(frame, 0xff, MAC_LENGTH);
 	memcpy(frame + 6, mac.bytes, MAC_LENGTH);
 	memcpy(frame + 12, body, sizeof(body));
@@ -188,23 +189,31 @@ static void write_rarp(struct mac mac, uint8_t frame[60])
 	memcpy(frame + 32, mac.bytes, MAC_LENGTH);
 }
 
-void port_announce(struct port *port, struct mac mac)
+void port_inject(struct port *port, const uint8_t *frame, uint32_t length)
 {
 	uint16_t worker = port->receive_count > 0 ? port->receive_queues[0].worker : 0;
 	struct worker_injection *injection;
 
-	/* A frontend that announces faster than the network takes it must not fill our memory. */
-	if (atomic_load_explicit(&port->announcing, memory_order_relaxed) >= ANNOUNCEMENTS_MAX)
+	/* Who makes control do this faster than the worker takes it must not fill our memory. */
+	if (atomic_load_explicit(&port->injected, memory_order_relaxed) >= INJECTED_MAX)
 		return;
-	injection = calloc(1, sizeof(*injection));
+	injection = malloc(sizeof(*injection) + length);
 	if (injection == NULL)
 		return;
-	atomic_fetch_add_explicit(&port->announcing, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&port->injected, 1, memory_order_relaxed);
 	injection->port = port->index;
 	injection->serial = port->serial;
-	injection->length = 60;
-	write_rarp(mac, injection->bytes);
+	injection->length = length;
+	memcpy(injection->bytes, frame, length);
 	worker_inject(port->vswitch->workers[worker], injection);
+}
+
+void port_announce(struct port *port, struct mac mac)
+{
+	uint8_t frame[RARP_LENGTH];
+
+	write_rarp(mac, frame);
+	port_inject(port, frame, sizeof(frame));
 }
 
 void port_get_totals(const struct port *port, uint32_t worker_count, struct port_totals *totals)

@@ -72,8 +72,9 @@ struct port {
 	 * stopped queue met by chance just drops, PORT_DOWN). */
 	_Atomic uint16_t send_running;
 	_Atomic bool link; /* a peer is there */
-	/* Frames of control's own that wait for the worker: control adds, the worker subtracts. */
-	_Atomic uint32_t announcing;
+	/* Frames that control has injected and that wait for the worker: control adds, the worker
+	 * subtracts. */
+	_Atomic uint32_t injected;
 	const char *fault; /* why the port is down; NULL or "" when it is well. Control. */
 	struct port_counters *counters; /* [workers] */
 	/* What its guest may send; NULL: anything. Control: release; workers: acquire. */
@@ -147,6 +148,10 @@ void port_stop_queues(struct port *port);
 /* Notes the link state, logs the change, and forgets the MACs learned behind a port that went down.
  */
 void port_set_link(struct port *port, bool up);
+
+/* Control. A frame of `length` bytes, FRAME_LENGTH_MIN or more, takes the way of one that the port has
+ * just received, on the worker that polls it; copied. Bounded for each port, beyond that lost. */
+void port_inject(struct port *port, const uint8_t *frame, uint32_t length);
 
 /* A guest's MAC has arrived behind this port (RARP of live migration): learns it and sends the RARP
  * announcement into the network. */

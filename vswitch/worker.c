@@ -91,20 +91,14 @@ static void injection_run(struct worker_context *context, const struct worker_in
 {
 	const struct port_view *from = &context->snapshot->ports[injection->port];
 	struct burst *burst = context->in;
-	struct frame *frame = &burst->frames[0];
 
 	if (injection->port >= context->snapshot->port_limit || from->port == NULL ||
 	    from->port->serial != injection->serial)
 		return; /* the port is gone */
 	/* relaxed: a bound, nothing hangs on it. */
-	atomic_fetch_sub_explicit(&from->port->announcing, 1, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&from->port->injected, 1, memory_order_relaxed);
 	burst_reset(burst);
-	memset(frame, 0, sizeof(*frame));
-	frame->head = burst_head(burst, 0);
-	frame->head_length = injection->length;
-	frame->length = injection->length;
-	memcpy(frame->head, injection->bytes, injection->length);
-	burst->count = 1;
+	burst_lend(burst, injection->bytes, injection->length);
 	pipeline_run(context, from, burst);
 }
 

@@ -68,9 +68,9 @@ struct worker_counters {
 struct worker_injection {
 	struct worker_injection *next;
 	uint16_t port;
-	uint16_t length;
+	uint32_t length;
 	uint64_t serial; /* of the port; another one may have its slot by now */
-	uint8_t bytes[64];
+	uint8_t bytes[];
 };
 
 struct worker {
