@@ -235,6 +235,10 @@ class OpenVswitch(Contender):
 
     SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
     VSWITCHD = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"
+    DEVICES = "/sys/class/net"
+
+    #: devices that were there without it
+    before = frozenset()
 
     def missing(self):
         if not os.path.exists(self.VSWITCHD) or not shutil.which("ovsdb-tool"):
@@ -245,6 +249,7 @@ class OpenVswitch(Contender):
 
     def launch(self, point):
         directory = self.directory
+        self.before = frozenset(os.listdir(self.DEVICES))
         self.context.hugepages.reserve(640)
         env = dict(os.environ, OVS_RUNDIR=directory, OVS_LOGDIR=directory, OVS_DBDIR=directory)
         database = os.path.join(directory, "conf.db")
@@ -271,6 +276,12 @@ class OpenVswitch(Contender):
         process = self.spawn([self.VSWITCHD, f"unix:{socket}", f"--unixctl={directory}/vs.ctl"],
                              self.name, env=env)
         self.wait_for_sockets(process, self.sockets())
+
+    def stop(self):
+        super().stop()
+        # Its tap devices outlive it.
+        for device in sorted(set(os.listdir(self.DEVICES)) & {"br0", "ovs-netdev"} - self.before):
+            subprocess.run(["ip", "link", "del", device], check=False)
 
 
 class Vpp(Contender):
