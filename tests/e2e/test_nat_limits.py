@@ -4,6 +4,7 @@ RFC 6888 REQ-4 and REQ-5 (limits of a subscriber), and fairness of ports and of 
 """
 
 import concurrent.futures
+import contextlib
 import json
 import socket
 
@@ -66,9 +67,17 @@ class Neighbour:
             with server:
                 exchange(client, server)
         with self.place.guest_socket("b") as client:
-            client.sendto(b"hello", self.server)
-            assert client.recv(100) == b"hello"
+            assert self.ask(client) == b"hello"
         self.done += 1
+
+    def ask(self, client):
+        """A datagram may be lost where another guest fills every queue; one flow has to get an answer all the same."""
+        client.settimeout(1)
+        for _ in range(20):
+            client.sendto(b"hello", self.server)
+            with contextlib.suppress(TimeoutError):
+                return client.recv(100)
+        return None
 
 
 @pytest.mark.parametrize("kind", ["answered", "unanswered"])
