@@ -255,8 +255,8 @@ static void marks_written_pages(void **state)
 	struct frame_segment segment = { payload, 9000 };
 	struct frame small = { .head = head + FRAME_HEADROOM, .length = 60, .head_length = 60 };
 	struct frame large = { .head = head + FRAME_HEADROOM,
-			       .length = 9192,
-			       .head_length = 192,
+			       .length = FRAME_HEAD_MAX + 9000,
+			       .head_length = FRAME_HEAD_MAX,
 			       .segments = &segment,
 			       .segment_count = 1 };
 	struct frame *frame = &small;
