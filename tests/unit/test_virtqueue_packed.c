@@ -343,8 +343,8 @@ static void endless_chain_breaks_the_queue(void **state)
 {
 	for (int round = 0; round < 4; round++) {
 		struct prig *prig = prig_create(round < 2 ? 1 : 0, 8);
-		struct frame frame = { .head =
-					   rig_at(prig->rig, RIG_HIGH, FRAME_SLOT) + FRAME_HEADROOM,
+		struct frame frame = { .head = (uint8_t *)rig_at(prig->rig, RIG_HIGH, FRAME_SLOT) +
+					       FRAME_HEADROOM,
 				       .head_length = 60,
 				       .length = 60 };
 		struct frame *frames[] = { &frame, &frame };
@@ -404,7 +404,8 @@ static void fill_frame(struct prig *prig, struct frame *frame, struct frame_segm
 	static uint8_t bytes[LONGEST];
 
 	rig_pattern(bytes, length, seed);
-	*frame = (struct frame){ .head = rig_at(prig->rig, RIG_HIGH, FRAME_SLOT) + FRAME_HEADROOM,
+	*frame = (struct frame){ .head = (uint8_t *)rig_at(prig->rig, RIG_HIGH, FRAME_SLOT) +
+					 FRAME_HEADROOM,
 				 .length = length };
 	memcpy(frame->head, bytes, FRAME_HEAD_MAX);
 	frame->head_length = (uint16_t)(length < FRAME_HEAD_MAX ? length : FRAME_HEAD_MAX);
