@@ -77,14 +77,25 @@ static void send_check(void *context, const uint8_t *frame, size_t length)
 	}
 	if (packet.ethertype == ETHERTYPE_ARP) {
 		struct ip sender = ip_from_v4_bytes(packet.network + 14);
+		struct ip target = ip_from_v4_bytes(packet.network + 24);
 
-		CHECK(length == 60 && route_leg_owns(leg, &sender));
+		/* A probe comes from nowhere, and asks for one of ours (RFC 5227, 2.1.1). */
+		CHECK(length == 60 &&
+		      route_leg_owns(leg, ip_is_unspecified(&sender) ? &target : &sender));
 		CHECK(memcmp(packet.network + 8, &leg->mac, 6) == 0);
 		return;
 	}
 	CHECK(packet.protocol == IPPROTO_ICMPV6 && packet.hop_limit == 255);
-	CHECK(packet_checksum_ok(&packet) && packet.payload_length == 32);
-	CHECK(route_leg_owns(leg, &packet.source));
+	CHECK(packet_checksum_ok(&packet));
+	if (ip_is_unspecified(&packet.source)) {
+		struct ip target = ip_from_v6_bytes(packet.payload + 8);
+
+		/* The same without an option (RFC 4861, 4.3). */
+		CHECK(packet.payload[0] == ND_NEIGHBOR_SOLICIT && packet.payload_length == 24);
+		CHECK(route_leg_owns(leg, &target));
+		return;
+	}
+	CHECK(packet.payload_length == 32 && route_leg_owns(leg, &packet.source));
 	CHECK(packet.payload[0] == ND_NEIGHBOR_SOLICIT || packet.payload[0] == ND_NEIGHBOR_ADVERT);
 }
 
