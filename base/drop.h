@@ -88,6 +88,8 @@
 	/* on the way out */                                                                       \
 	DROP(GATEWAY_SHARE, "gateway_share", TRANSMIT, 0,                                          \
 	     "port used up its share of what the gateway looks at")                                \
+	DROP(UPLINK_SHARE, "uplink_share", TRANSMIT, 0,                                            \
+	     "port used up its share of the queue to the host's sockets")                          \
 	DROP(PORT_DOWN, "port_down", TRANSMIT, 0, "port has no peer, or its queue is stopped")     \
 	DROP(NO_BUFFERS, "no_buffers", TRANSMIT, 0, "receiver had no free buffers")                \
 	DROP(BUFFER_ADDRESS, "buffer_address", TRANSMIT, 1,                                        \

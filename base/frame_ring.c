@@ -67,11 +67,10 @@ static struct frame_ring_entry *entry_at(struct frame_ring *ring, uint64_t posit
 	return (struct frame_ring_entry *)(void *)(ring->bytes + (position & (ring->size - 1)));
 }
 
-/* What an entry takes in the ring. */
-static uint64_t entry_size(uint32_t length)
+size_t frame_ring_entry_size(uint32_t length)
 {
-	return (sizeof(struct frame_ring_entry) + (uint64_t)length + ENTRY_ALIGN - 1) &
-	       ~(uint64_t)(ENTRY_ALIGN - 1);
+	return (sizeof(struct frame_ring_entry) + (size_t)length + ENTRY_ALIGN - 1) &
+	       ~(size_t)(ENTRY_ALIGN - 1);
 }
 
 static uint64_t to_the_end(const struct frame_ring *ring, uint64_t position)
@@ -83,7 +82,7 @@ static uint64_t to_the_end(const struct frame_ring *ring, uint64_t position)
 static struct frame_ring_entry *put_entry(struct frame_ring *ring, uint32_t length,
 					  const void *note, uint32_t note_length)
 {
-	uint64_t size = entry_size(length);
+	uint64_t size = frame_ring_entry_size(length);
 	uint64_t end = to_the_end(ring, ring->write);
 	uint64_t filler = end < size ? end : 0;
 	struct frame_ring_entry *entry;
@@ -129,6 +128,13 @@ bool frame_ring_put_bytes(struct frame_ring *ring, const uint8_t *bytes, uint32_
 	if (length > 0)
 		memcpy(entry->bytes, bytes, length);
 	return true;
+}
+
+size_t frame_ring_room(const struct frame_ring *ring)
+{
+	/* acquire: as in put_entry(). */
+	return ring->size -
+	       (ring->write - atomic_load_explicit(&ring->taken, memory_order_acquire));
 }
 
 void frame_ring_flush(struct frame_ring *ring)
@@ -180,7 +186,7 @@ const struct frame_ring_entry *frame_ring_next(struct frame_ring *ring,
 	uint64_t place = (uint64_t)((const uint8_t *)entry - ring->bytes);
 	uint64_t position = ring->read + ((place - ring->read) & (ring->size - 1));
 
-	return entry_from(ring, position + entry_size(entry->length), &position);
+	return entry_from(ring, position + frame_ring_entry_size(entry->length), &position);
 }
 
 void frame_ring_pop(struct frame_ring *ring, uint32_t count)
@@ -189,8 +195,8 @@ void frame_ring_pop(struct frame_ring *ring, uint32_t count)
 	uint64_t at;
 
 	while (count-- > 0 && (entry = entry_from(ring, ring->read, &at)) != NULL)
-		ring->read = at + entry_size(entry->length);
-	/* release: pairs with the acquire in put_entry(). */
+		ring->read = at + frame_ring_entry_size(entry->length);
+	/* release: pairs with the acquire in put_entry() and frame_ring_room(). */
 	atomic_store_explicit(&ring->taken, ring->read, memory_order_release);
 }
 

@@ -37,6 +37,11 @@ bool frame_ring_put(struct frame_ring *ring, const struct frame *frame, const vo
 /* The same from one piece of memory. */
 bool frame_ring_put_bytes(struct frame_ring *ring, const uint8_t *bytes, uint32_t length,
 			  const void *note, uint32_t note_length);
+/* Bytes of the ring that a frame of this length takes, with its entry. */
+size_t frame_ring_entry_size(uint32_t length);
+/* Putter. Bytes that nothing stands in. One that does not fit before the ring's end leaves those
+ * there empty, and takes them too. */
+size_t frame_ring_room(const struct frame_ring *ring);
 /* Putter. Publishes what was put, and wakes the taker if it sleeps. */
 void frame_ring_flush(struct frame_ring *ring);
 

@@ -3,9 +3,9 @@
  * gateway, which is the network's one host; as a port of a bridge it serves the guests there
  * itself, with DHCP and advertisements of libslirp's.
  *
- * Workers copy frames into one ring and take them from another; libslirp's thread is at the other
- * ends. It is given IPv4's TCP segments of any size whole, so only their checksum is completed
- * here. What it sends has the MTU. */
+ * Workers copy frames into one ring (user_queue.c) and take them from another; libslirp's thread is
+ * at the other ends. It is given IPv4's TCP segments of any size whole, so only their checksum is
+ * completed here. What it sends has the MTU. */
 #include "vswitch/port_user.h"
 
 #include "base/checksum.h"
@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RING_FROM_GUEST (1u << 20)
+#define RING_FROM_GUEST (2u << 20) /* a guest that is alone has half of it */
 #define RING_TO_GUEST	(4u << 20) /* libslirp sends on for a whole window, whoever listens */
 
 #define HOST_GATEWAY 2u
@@ -26,7 +26,8 @@
 #define HOST_GUEST   15u
 
 struct user_port {
-	struct frame_ring *from_guest, *to_guest;
+	struct user_queue *from_guest;
+	struct frame_ring *to_guest;
 	struct user_stack *stack;
 	uint32_t lent; /* worker: entries of to_guest that the burst points into */
 };
@@ -58,7 +59,7 @@ void port_user_addresses(const struct port_config *config, struct port_user_addr
 static void user_free(struct user_port *user)
 {
 	user_stack_stop(user->stack);
-	frame_ring_destroy(user->from_guest);
+	user_queue_destroy(user->from_guest);
 	frame_ring_destroy(user->to_guest);
 	free(user);
 }
@@ -85,7 +86,7 @@ static int user_open(struct port *port, struct event_base *loop, struct error *e
 	if (!user)
 		return error_set(error, ENOMEM, "out of memory");
 	port_user_addresses(&port->config, &addresses);
-	user->from_guest = frame_ring_create(RING_FROM_GUEST);
+	user->from_guest = user_queue_create(RING_FROM_GUEST);
 	user->to_guest = frame_ring_create(RING_TO_GUEST);
 	if (!user->from_guest || !user->to_guest) {
 		rc = error_set(error, ENOMEM, "out of memory or descriptors");
@@ -157,7 +158,8 @@ static void user_disarm(struct port_queue *queue)
 
 /* The frame's head may be on its way to other ports too: the checksum goes into a copy of it. What
  * stands in the field of a segment to be cut is not always the sum for its whole length. */
-static bool put_completed(struct frame_ring *ring, const struct frame *frame)
+static bool put_completed(struct user_queue *queue, const struct frame *frame,
+			  enum drop_reason *reason)
 {
 	uint8_t head[FRAME_SLOT];
 	struct frame copy;
@@ -170,7 +172,7 @@ static bool put_completed(struct frame_ring *ring, const struct frame *frame)
 		memcpy(copy.head + copy.csum_start + copy.csum_offset, &sum, sizeof(sum));
 	}
 	checksum_complete(&copy);
-	return frame_ring_put(ring, &copy, &copy.arrival, sizeof(copy.arrival));
+	return user_queue_put(queue, &copy, reason);
 }
 
 static uint32_t user_send(struct port_queue *queue, struct frame *const *frames, uint32_t count,
@@ -181,19 +183,19 @@ static uint32_t user_send(struct port_queue *queue, struct frame *const *frames,
 	uint32_t sent = 0;
 
 	for (uint32_t i = 0; i < count; i++) {
+		enum drop_reason reason;
 		bool put = frames[i]->flags & FRAME_NEEDS_CSUM
-			       ? put_completed(user->from_guest, frames[i])
-			       : frame_ring_put(user->from_guest, frames[i], &frames[i]->arrival,
-						sizeof(frames[i]->arrival));
+			       ? put_completed(user->from_guest, frames[i], &reason)
+			       : user_queue_put(user->from_guest, frames[i], &reason);
 
 		if (!put) {
-			counter_drop(counters, DROP_NO_BUFFERS, 1);
+			counter_drop(counters, reason, 1);
 			continue;
 		}
 		bytes += frames[i]->length;
 		sent++;
 	}
-	frame_ring_flush(user->from_guest);
+	frame_ring_flush(user->from_guest->ring);
 	counter_add(&counters->transmit_packets, sent);
 	counter_add(&counters->transmit_bytes, bytes);
 	return sent;

@@ -17,7 +17,8 @@ extern pthread_mutex_t user_slirp_lock;
 struct user_stack {
 	Slirp *slirp; /* under the lock */
 	struct port_user_addresses addresses;
-	struct frame_ring *from_guest, *to_guest;
+	struct user_queue *from_guest;
+	struct frame_ring *to_guest;
 	pthread_t thread;
 	bool started;
 	int control_fd;	   /* eventfd: control changed something */

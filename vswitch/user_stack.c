@@ -209,15 +209,15 @@ static void take_frame(struct user_stack *stack, const struct frame_ring_entry *
 /* Gives the frames that wait to libslirp; whether there were any. */
 static bool take_frames(struct user_stack *stack)
 {
-	const struct frame_ring_entry *entry = frame_ring_peek(stack->from_guest);
+	const struct frame_ring_entry *entry;
 	uint32_t taken = 0;
 
-	for (; entry && taken < TAKE_MAX; entry = frame_ring_next(stack->from_guest, entry)) {
+	while (taken < TAKE_MAX && (entry = frame_ring_peek(stack->from_guest->ring)) != NULL) {
 		take_frame(stack, entry);
+		user_queue_pop(stack->from_guest);
 		taken++;
 	}
 	user_flows_set_opener(stack->flows, USER_FLOWS_HOST, NULL);
-	frame_ring_pop(stack->from_guest, taken);
 	return taken > 0;
 }
 
@@ -277,12 +277,12 @@ static void run_round(struct user_stack *stack)
 	frame_ring_flush(stack->to_guest);
 
 	stack->polls[POLL_RING] =
-	    (struct pollfd){ .fd = frame_ring_fd(stack->from_guest), .events = POLLIN };
+	    (struct pollfd){ .fd = frame_ring_fd(stack->from_guest->ring), .events = POLLIN };
 	stack->polls[POLL_CONTROL] = (struct pollfd){ .fd = stack->control_fd, .events = POLLIN };
-	armed = frame_ring_arm(stack->from_guest);
+	armed = frame_ring_arm(stack->from_guest->ring);
 	rc = poll(stack->polls, stack->poll_count, armed ? time_to_sleep(stack, wanted, now) : 0);
 	if (armed)
-		frame_ring_disarm(stack->from_guest);
+		frame_ring_disarm(stack->from_guest->ring);
 	if (rc > 0 && (stack->polls[POLL_CONTROL].revents & POLLIN) &&
 	    read(stack->control_fd, &fired, sizeof(fired)) < 0)
 		rc = -1; /* nobody else reads it */
@@ -399,7 +399,7 @@ static uint32_t limit_sockets(void)
 }
 
 int user_stack_start(const struct port_user_addresses *addresses, bool host_loopback,
-		     struct frame_ring *from_guest, struct frame_ring *to_guest,
+		     struct user_queue *from_guest, struct frame_ring *to_guest,
 		     struct user_stack **out, struct error *error)
 {
 	struct user_stack *stack = calloc(1, sizeof(*stack));

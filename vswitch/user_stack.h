@@ -10,6 +10,7 @@
 #include "base/frame_ring.h"
 #include "base/ip.h"
 #include "vswitch/port_user.h"
+#include "vswitch/user_queue.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -33,11 +34,10 @@ struct user_status {
 	uint64_t mistakes; /* of the guest, as libslirp counts them */
 };
 
-/* Starts the thread. It takes from `from_guest`, with the number of the port a frame came from as
- * its note (uint16_t), and puts into `to_guest`; both are the caller's and stay until
- * user_stack_stop(). 0, or -errno with the error set. */
+/* Starts the thread. It takes from `from_guest` and puts into `to_guest`; both are the caller's and
+ * stay until user_stack_stop(). 0, or -errno with the error set. */
 int user_stack_start(const struct port_user_addresses *addresses, bool host_loopback,
-		     struct frame_ring *from_guest, struct frame_ring *to_guest,
+		     struct user_queue *from_guest, struct frame_ring *to_guest,
 		     struct user_stack **out, struct error *error);
 
 /* Ends all connections and the thread. Takes NULL. */

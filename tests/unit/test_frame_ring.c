@@ -131,6 +131,29 @@ static void test_full_at_every_place(void **state)
 	assert_null(frame_ring_peek(ring));
 }
 
+/* Room is what is free, to the byte; what stands empty before the end is not. */
+static void test_room(void **state)
+{
+	struct frame_ring *ring = *state;
+	size_t all = frame_ring_room(ring), left = all;
+
+	assert_true(frame_ring_entry_size(60) >= sizeof(struct frame_ring_entry) + 60);
+	for (unsigned i = 0; i < 4; i++) {
+		assert_true(frame_ring_put_bytes(ring, bytes, 60000, NULL, 0));
+		left -= frame_ring_entry_size(60000);
+		assert_int_equal(frame_ring_room(ring), left);
+	}
+	frame_ring_flush(ring);
+	assert_true(left < frame_ring_entry_size(60000));
+	frame_ring_pop(ring, 1);
+	assert_int_equal(frame_ring_room(ring), left + frame_ring_entry_size(60000));
+	assert_true(frame_ring_put_bytes(ring, bytes, 60000, NULL, 0));
+	assert_int_equal(frame_ring_room(ring), 0);
+	frame_ring_flush(ring);
+	frame_ring_pop(ring, 4);
+	assert_int_equal(frame_ring_room(ring), all);
+}
+
 static void test_wakes_who_is_armed(void **state)
 {
 	struct frame_ring *ring = *state;
@@ -212,9 +235,13 @@ static void test_two_threads(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_nothing_before_flush),     TEST(test_pieces_become_one),
-		TEST(test_refuses_what_is_too_long), TEST(test_full_at_every_place),
-		TEST(test_wakes_who_is_armed),	     TEST(test_two_threads),
+		TEST(test_nothing_before_flush),
+		TEST(test_pieces_become_one),
+		TEST(test_refuses_what_is_too_long),
+		TEST(test_full_at_every_place),
+		TEST(test_room),
+		TEST(test_wakes_who_is_armed),
+		TEST(test_two_threads),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,6 +16,7 @@
 #include "base/parse.h"
 #include "vswitch/offload.h"
 #include "vswitch/port_user.h"
+#include "vswitch/user_internal.h"
 
 #include <arpa/inet.h>
 #include <poll.h>
@@ -741,6 +742,49 @@ static void test_flood(void **state)
 	close(listener);
 }
 
+/* Who sends more than libslirp takes loses frames of his own, and no neighbour's. */
+static void test_share_of_the_queue(void **state)
+{
+	enum { NEIGHBOURS = 5, EACH = 20 };
+	struct fixture *f = *state;
+	struct packet_header header;
+	static uint8_t bytes[1514];
+	struct frame_segment segment = { bytes + FRAME_HEAD_MAX, 0 };
+	struct frame frame = { .head = bytes, .head_length = FRAME_HEAD_MAX };
+	uint32_t sent = 0;
+	uint16_t port;
+	int fd = host_socket(SOCK_DGRAM, &port);
+
+	f->files++;
+	open_port(f);
+	header = header_to(&addresses.gateway, IPPROTO_UDP);
+	header.source_port = 1000;
+	header.destination_port = 9;
+	frame.length = (uint32_t)packet_write_udp(&header, frame_bytes, 1472, bytes, sizeof(bytes));
+	segment.length = frame.length - FRAME_HEAD_MAX;
+	frame.segments = &segment;
+	frame.segment_count = 1;
+	/* The thread waits meanwhile. */
+	pthread_mutex_lock(&user_slirp_lock);
+	while (fixture_send(f, &frame) == 1)
+		sent++;
+	assert_int_equal(fixture_drops(f, DROP_UPLINK_SHARE), 1);
+	assert_in_range(sent, 600, 700); /* half of two megabytes */
+	for (guest_number = 1; guest_number <= NEIGHBOURS; guest_number++) {
+		for (unsigned i = 0; i < EACH; i++)
+			send_udp(f, &addresses.gateway, (uint16_t)(2000 + guest_number), port, "1");
+	}
+	guest_number = 0;
+	assert_int_equal(fixture_drops(f, DROP_UPLINK_SHARE), 1);
+	pthread_mutex_unlock(&user_slirp_lock);
+	for (unsigned i = 0; i < NEIGHBOURS * EACH; i++)
+		assert_int_equal(recv(fd, bytes, 1, 0), 1);
+	assert_int_equal(fixture_send(f, &frame), 1);
+	assert_int_equal(fixture_drops(f, DROP_NO_BUFFERS), 0);
+	fixture_close(f);
+	close(fd);
+}
+
 /* Bytes of no sense, and packets of none: the thread is there afterwards. */
 static void test_hostile_frames(void **state)
 {
@@ -803,6 +847,7 @@ int main(void)
 		TEST(test_forwards_from_loopback),
 		TEST(test_forwards_refused),
 		TEST(test_flood),
+		TEST(test_share_of_the_queue),
 		TEST(test_hostile_frames),
 	};
 
