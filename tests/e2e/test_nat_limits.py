@@ -4,7 +4,6 @@ RFC 6888 REQ-4 and REQ-5 (limits of a subscriber), and fairness of ports and of 
 """
 
 import concurrent.futures
-import contextlib
 import json
 import socket
 
@@ -67,17 +66,9 @@ class Neighbour:
             with server:
                 exchange(client, server)
         with self.place.guest_socket("b") as client:
-            assert self.ask(client) == b"hello"
-        self.done += 1
-
-    def ask(self, client):
-        """A datagram may be lost where another guest fills every queue; one flow has to get an answer all the same."""
-        client.settimeout(1)
-        for _ in range(20):
             client.sendto(b"hello", self.server)
-            with contextlib.suppress(TimeoutError):
-                return client.recv(100)
-        return None
+            assert client.recv(100) == b"hello"
+        self.done += 1
 
 
 @pytest.mark.parametrize("kind", ["answered", "unanswered"])
@@ -122,13 +113,15 @@ def test_sockets_are_left_for_others(place):
             concurrent.futures.ThreadPoolExecutor(1) as pool:
         neighbour = Neighbour(place, server.socket.getsockname()[:2])
         flood = pool.submit(flooder.send, datagrams(flooder))
-        while not flood.done():
+        # Its own share is a thousand at least; the sockets of flows stay for minutes, those of connections for a while.
+        while not flood.done() and neighbour.done < CONNECTIONS:
             neighbour.connect()
         assert flood.result() == FLOOD
         for _ in range(CONNECTIONS):
             neighbour.connect()
     uplink = place.api.show("ports", name="net.uplink")[0]
     assert uplink["sockets_refused"] > FLOOD / 4 and uplink["sockets"] <= 4096
+    assert not set(uplink["transmit"]["drops_by_reason"]) - {"uplink_share"}
 
 
 def test_ports_are_left_for_others(place):
