@@ -15,7 +15,7 @@
 struct driver {
 	const char *name;
 	/* Control. Opens and starts all `count` queues. 0, or -errno with the error set and nothing
-	 * left. */
+	 * left; -EAGAIN when another still holds what is needed, so that it may work later. */
 	int (*open)(const struct netlink_link *link, void **queues, uint16_t count,
 		    struct error *error);
 	/* Control. No worker uses them any more. */

@@ -5,7 +5,7 @@
  *
  * Control opens, follows the interface over netlink, and closes; workers receive and send. When
  * the interface disappears the port is down; when one of that name comes back, it is opened anew.
- */
+ * Where another still holds what the driver needs, the port is down and tries again. */
 #include "vswitch/port_interface.h"
 
 #include "base/log.h"
@@ -15,9 +15,13 @@
 #include "vswitch/port.h"
 
 #include <errno.h>
+#include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define PAUSE_FIRST 10000 /* us, each time twice as long */
+#define PAUSE_LAST  1000000
 
 struct interface {
 	struct netlink_watch *watch;
@@ -26,6 +30,8 @@ struct interface {
 	const struct driver *driver;
 	uint16_t count;
 	void **queues; /* the driver's; all NULL while the port is closed for the moment */
+	struct event *retry_timer; /* pending while another holds what the driver needs */
+	unsigned pause;		   /* us, until the next try */
 	char fault[ERROR_TEXT_MAX];
 	void (*changed)(void *context);
 	void *context;
@@ -37,6 +43,9 @@ static const struct driver *const drivers[] = {
 };
 
 static void on_link(void *context, const struct netlink_link *link);
+static void on_retry(evutil_socket_t fd, short what, void *context);
+static void fail(struct port *port, struct interface *interface, const char *reason);
+static void set_well(struct port *port, struct interface *interface);
 
 static int check_link(const struct interface_options *options, const struct netlink_link *link,
 		      struct error *error)
@@ -105,6 +114,8 @@ static int open_queues(struct port *port, struct interface *interface, struct er
 static void interface_free(struct interface *interface)
 {
 	netlink_unwatch(interface->watch);
+	if (interface->retry_timer)
+		event_free(interface->retry_timer);
 	free(interface->queues);
 	free(interface);
 }
@@ -121,6 +132,30 @@ static void interface_close(struct port *port)
 	port->private = NULL;
 }
 
+static void begin_tries(struct interface *interface)
+{
+	event_del(interface->retry_timer);
+	interface->pause = PAUSE_FIRST;
+}
+
+/* Opens the queues, now or, while another holds what they need, later. */
+static int start(struct port *port, struct interface *interface, struct error *error)
+{
+	struct timeval pause = { interface->pause / 1000000, interface->pause % 1000000 };
+	int rc = open_queues(port, interface, error);
+
+	if (rc == -EAGAIN) {
+		fail(port, interface, error->text);
+		interface->pause =
+		    interface->pause < PAUSE_LAST / 2 ? interface->pause * 2 : PAUSE_LAST;
+		event_add(interface->retry_timer, &pause);
+		return 0;
+	}
+	if (rc == 0)
+		set_well(port, interface);
+	return rc;
+}
+
 static int interface_open(struct port *port, struct event_base *loop, struct error *error)
 {
 	const struct interface_options *options = &port->config.options.interface;
@@ -132,7 +167,8 @@ static int interface_open(struct port *port, struct event_base *loop, struct err
 	interface->driver = drivers[options->driver];
 	interface->count = options->queues;
 	interface->queues = calloc(options->queues, sizeof(*interface->queues));
-	if (!interface->queues) {
+	interface->retry_timer = evtimer_new(loop, on_retry, port);
+	if (!interface->queues || !interface->retry_timer) {
 		rc = error_set(error, ENOMEM, "out of memory");
 		goto fail;
 	}
@@ -150,14 +186,11 @@ static int interface_open(struct port *port, struct event_base *loop, struct err
 		goto fail;
 	}
 	port->private = interface; /* the queues' workers look there from their start */
-	rc = open_queues(port, interface, error);
-	if (rc != 0) {
-		port->private = NULL;
-		goto fail;
-	}
-	port->fault = NULL;
-	port_set_link(port, interface->link.carrier);
-	return 0;
+	begin_tries(interface);
+	rc = start(port, interface, error);
+	if (rc == 0)
+		return 0;
+	port->private = NULL;
 fail:
 	interface_free(interface);
 	return rc;
@@ -174,14 +207,52 @@ static void fail(struct port *port, struct interface *interface, const char *rea
 	port_set_link(port, false);
 }
 
+static void set_well(struct port *port, struct interface *interface)
+{
+	interface->fault[0] = '\0';
+	port->fault = NULL;
+	port_set_link(port, interface->link.carrier);
+}
+
+static void reopen(struct port *port, struct interface *interface)
+{
+	struct error error;
+
+	if (check_link(&port->config.options.interface, &interface->link, &error) != 0 ||
+	    start(port, interface, &error) != 0)
+		fail(port, interface, error.text);
+	else if (is_open(interface))
+		log_info("port %s: interface %s is open", port->name, interface->link.name);
+}
+
+static void tell_listener(const struct interface *interface)
+{
+	if (interface->changed)
+		interface->changed(interface->context);
+}
+
+/* Control: what the driver needs may be free now. */
+static void on_retry(evutil_socket_t fd, short what, void *context)
+{
+	struct port *port = context;
+	struct interface *interface = port->private;
+
+	reopen(port, interface);
+	tell_listener(interface);
+}
+
 /* One of that name is there: the one we have, or another. */
 static void follow(struct port *port, struct interface *interface, const struct netlink_link *link)
 {
 	struct error error;
 
-	if (is_open(interface) && link->index != interface->link.index)
+	if (link->index != interface->link.index) {
 		close_queues(port, interface);
+		begin_tries(interface);
+	}
 	interface->link = *link;
+	if (event_pending(interface->retry_timer, EV_TIMEOUT, NULL))
+		return;
 	if (is_open(interface)) {
 		if (interface->driver->follow &&
 		    interface->driver->follow(interface->queues, link, &error) != 0) {
@@ -189,17 +260,10 @@ static void follow(struct port *port, struct interface *interface, const struct 
 			fail(port, interface, error.text);
 			return;
 		}
+		set_well(port, interface);
 	} else {
-		if (check_link(&port->config.options.interface, link, &error) != 0 ||
-		    open_queues(port, interface, &error) != 0) {
-			fail(port, interface, error.text);
-			return;
-		}
-		log_info("port %s: interface %s is back", port->name, link->name);
+		reopen(port, interface);
 	}
-	interface->fault[0] = '\0';
-	port->fault = NULL;
-	port_set_link(port, link->carrier);
 }
 
 /* Control: the kernel has spoken of the interface. */
@@ -212,10 +276,10 @@ static void on_link(void *context, const struct netlink_link *link)
 		follow(port, interface, link);
 	} else {
 		memset(&interface->link, 0, sizeof(interface->link));
+		event_del(interface->retry_timer);
 		fail(port, interface, "interface gone");
 	}
-	if (interface->changed)
-		interface->changed(interface->context);
+	tell_listener(interface);
 }
 
 uint32_t port_interface_mtu(const struct port *port)

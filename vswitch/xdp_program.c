@@ -146,9 +146,7 @@ int xdp_error(struct error *error, const char *what, int code)
 				 "%s: XDP needs CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF", what);
 	case EBUSY:
 	case EEXIST:
-		return error_set(error, code,
-				 "%s: another XDP program, or another's AF_XDP socket, is there",
-				 what);
+		return error_set(error, code, "%s: another XDP program is there", what);
 	case EAFNOSUPPORT:
 	case ENOSYS:
 		return error_set(error, code, "%s: this kernel has no AF_XDP", what);

@@ -23,19 +23,16 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 #include <xdp/libxdp.h>
 #include <xdp/xsk.h>
 
-#define RING	      2048u /* of each of the four rings, and chunks of each direction */
-#define UMEM_BYTES    ((size_t)2 * RING * XDP_CHUNK)
-#define TAG_LENGTH    4u
-#define KERNEL_BATCH  32u /* what one call sends without a driver of its own (TX_BATCH_SIZE) */
-#define SEND_BYTES    (16 << 20) /* of the kernel, under way */
-#define BUSY_PAUSE_NS 10000000
-#define BUSY_TRIES    50u
-#define BESIDE_EVERY  16u /* bursts; while there are bursts all the time */
+#define RING	     2048u /* of each of the four rings, and chunks of each direction */
+#define UMEM_BYTES   ((size_t)2 * RING * XDP_CHUNK)
+#define TAG_LENGTH   4u
+#define KERNEL_BATCH 32u /* what one call sends without a driver of its own (TX_BATCH_SIZE) */
+#define SEND_BYTES   (16 << 20) /* of the kernel, under way */
+#define BESIDE_EVERY 16u	/* bursts; while there are bursts all the time */
 
 struct xdp_socket {
 	struct xdp_program *program; /* of the interface, for all its sockets */
@@ -152,8 +149,10 @@ static int xdp_follow(void **queues, const struct netlink_link *link, struct err
 	return xdp_program_follow(((struct xdp_socket *)queues[0])->program, link, error);
 }
 
-/* One try; what failed leaves nothing. Negative errno. */
-static int try_rings(struct xdp_socket *s, const char *interface, uint32_t queue, const char **what)
+/* The kernel gives a queue free a while after its last socket was closed, by us or by the weftd
+ * before us: until then it is busy, and looks as if another had it. */
+static int make_rings(struct xdp_socket *s, const char *interface, uint32_t queue,
+		      struct error *error)
 {
 	const struct xsk_umem_config umem = { .fill_size = RING,
 					      .comp_size = RING,
@@ -167,44 +166,26 @@ static int try_rings(struct xdp_socket *s, const char *interface, uint32_t queue
 		.bind_flags = xdp_program_is_native(s->program) ? XDP_USE_NEED_WAKEUP
 								: XDP_USE_NEED_WAKEUP | XDP_COPY,
 	};
-	int rc;
+	int rc = xsk_umem__create(&s->umem, s->memory, UMEM_BYTES, &s->fill, &s->completed, &umem);
 
-	*what = "AF_XDP memory";
-	rc = xsk_umem__create(&s->umem, s->memory, UMEM_BYTES, &s->fill, &s->completed, &umem);
 	if (rc != 0) {
 		s->umem = NULL;
-		return rc;
+		return xdp_error(error, "AF_XDP memory", -rc);
 	}
-	*what = "AF_XDP socket";
 	rc = xsk_socket__create(&s->socket, interface, queue, s->umem, &s->received, &s->transmit,
 				&socket);
-	if (rc != 0) {
-		s->socket = NULL;
-		xsk_umem__delete(s->umem);
-		s->umem = NULL;
-	}
-	return rc;
-}
-
-/* The kernel gives a queue free a while after its last socket was closed, by us or by the weftd
- * before us: until then it is busy. */
-static int make_rings(struct xdp_socket *s, const char *interface, uint32_t queue,
-		      struct error *error)
-{
-	const struct timespec pause = { .tv_nsec = BUSY_PAUSE_NS };
-	const char *what;
-	int rc = try_rings(s, interface, queue, &what);
-
-	for (unsigned i = 0; i < BUSY_TRIES && rc == -EBUSY; i++) {
-		nanosleep(&pause, NULL);
-		rc = try_rings(s, interface, queue, &what);
-	}
 	if (rc == 0)
 		return 0;
+	s->socket = NULL;
 	if (rc == -EINVAL)
 		return error_set(error, EINVAL, "AF_XDP socket: the interface has no queue %u",
 				 queue);
-	return xdp_error(error, what, -rc);
+	if (rc == -EBUSY)
+		return error_set(error, EAGAIN,
+				 "AF_XDP socket: queue %u is another's, or was until now; "
+				 "tried again until it is free",
+				 queue);
+	return xdp_error(error, "AF_XDP socket", -rc);
 }
 
 static int watch(int epoll, int fd)

@@ -160,7 +160,7 @@ def test_xdp(lab, place, mode):
     if mode == "generic":  # a veth's driver wants no program when the other end may send more than it takes
         segment.run("ip", "link", "set", "wire0", "mtu", 9000)
     switch = lab.switch(config(lab, driver="xdp"), namespace=host.name, capabilities=XDP)
-    port = switch.port("lab.uplink")
+    port = wait_for_port(switch, lambda port: port["link"] == "up")
     assert (port["driver"], port["xdp_mode"], port["zero_copy"]) == ("xdp", mode, False)
     guest = lab.frontend("guest")
     wire = segment.raw_socket("wire0")
@@ -178,7 +178,8 @@ def test_xdp(lab, place, mode):
     switch.kill()
     assert "xdp" not in host.run("ip", "link", "show", "eth1")
     switch.start()
-    assert switch.port("lab.uplink")["xdp_mode"] == mode
+    # The kernel gives the queue free when it comes to it.
+    assert wait_for_port(switch, lambda port: port["link"] == "up")["xdp_mode"] == mode
 
 
 def test_xdp_refused(lab, place):

@@ -7,6 +7,8 @@
 #include <linux/ethtool.h>
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <xdp/xsk.h>
 
 /* Whether weft0 takes tags off. */
 static void set_flags(uint32_t value)
@@ -80,10 +82,6 @@ static void test_refused(void **state)
 	void *other[1];
 	unsigned files;
 
-	f->port.config.options.interface.queues = 2;
-	fixture_refused(f, EINVAL,
-			"interface 'weft0': AF_XDP socket: the interface has no queue 1");
-	f->port.config.options.interface.queues = 1;
 	assert_int_equal(netlink_get_link("weft0", &link, &f->error), 0);
 	assert_int_equal(driver_xdp.open(&link, other, 1, &f->error), 0);
 	files = f->files;
@@ -91,6 +89,14 @@ static void test_refused(void **state)
 	fixture_refused(f, EBUSY, "another XDP program");
 	f->files = files;
 	driver_xdp.close(other, 1);
+	/* Another one, whose queue nobody had. */
+	link_delete("weft0");
+	veth_add("weft0", "peer0");
+	set_flags(0);
+	f->port.config.options.interface.queues = 2;
+	fixture_refused(f, EINVAL,
+			"interface 'weft0': AF_XDP socket: the interface has no queue 1");
+	f->port.config.options.interface.queues = 1;
 	set_flags(ETH_FLAG_RXVLAN);
 	fixture_refused(f, EINVAL, "`ethtool -K weft0 rxvlan off` ends that");
 	set_flags(0);
@@ -393,6 +399,110 @@ static void test_follows_the_interface(void **state)
 	fixture_close(f);
 }
 
+/* An AF_XDP socket of somebody else, who has no program on the interface. */
+struct stranger {
+	uint8_t *memory;
+	struct xsk_umem *umem;
+	struct xsk_socket *socket;
+	struct xsk_ring_prod fill, transmit;
+	struct xsk_ring_cons received, completed;
+};
+
+#define STRANGER_BYTES ((size_t)16 * 4096)
+
+static void stranger_open(struct stranger *s)
+{
+	const struct xsk_umem_config umem = { .fill_size = 16,
+					      .comp_size = 16,
+					      .frame_size = 4096 };
+	const struct xsk_socket_config socket = {
+		.rx_size = 16, .tx_size = 16, .libxdp_flags = XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD
+	};
+
+	s->memory =
+	    mmap(NULL, STRANGER_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_true(s->memory != MAP_FAILED);
+	assert_int_equal(
+	    xsk_umem__create(&s->umem, s->memory, STRANGER_BYTES, &s->fill, &s->completed, &umem),
+	    0);
+	assert_int_equal(xsk_socket__create(&s->socket, "weft0", 0, s->umem, &s->received,
+					    &s->transmit, &socket),
+			 0);
+}
+
+static void stranger_close(struct stranger *s)
+{
+	xsk_socket__delete(s->socket);
+	xsk_umem__delete(s->umem);
+	munmap(s->memory, STRANGER_BYTES);
+}
+
+static bool shows_mode(struct fixture *f)
+{
+	json_t *object = json_object();
+	bool shown;
+
+	port_interface.show(&f->port, object);
+	shown = json_object_get(object, "xdp_mode") != NULL;
+	json_decref(object);
+	return shown;
+}
+
+/* While the queue is another's the port is down, control goes on, and it opens when it can. */
+static void test_waits_for_its_queue(void **state)
+{
+	static const struct vnet_header none;
+	struct fixture *f = *state;
+	unsigned files = f->files;
+	struct stranger s;
+	int peer;
+
+	stranger_open(&s);
+	f->files = count_files();
+	assert_int_equal(fixture_open(f), 0);
+	assert_false(atomic_load(&f->port.link));
+	assert_non_null(
+	    strstr(f->port.fault, "interface 'weft0': AF_XDP socket: queue 0 is another's"));
+	assert_false(atomic_load(&f->port.receive_queues[0].running));
+	assert_false(shows_mode(f));
+	fixture_close(f);
+
+	assert_int_equal(fixture_open(f), 0);
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(event_base_loop(f->loop, EVLOOP_ONCE), 0);
+	assert_false(atomic_load(&f->port.link));
+	stranger_close(&s);
+	run_until_link(f, true);
+	f->files = files;
+	assert_null(f->port.fault);
+	assert_true(shows_mode(f));
+	peer = open_peer("peer0", ETHERTYPE_TEST);
+	peer_send(peer, &none, bytes, 80);
+	assert_frame(receive_frame(f, 0), bytes, 80);
+	close(peer);
+	fixture_close(f);
+}
+
+/* An interface that goes while it is waited for, and another that comes. */
+static void test_waits_no_longer(void **state)
+{
+	struct fixture *f = *state;
+	unsigned files = f->files;
+	struct stranger s;
+
+	stranger_open(&s);
+	assert_int_equal(fixture_open(f), 0);
+	link_delete("weft0");
+	while (strcmp(f->port.fault, "interface gone") != 0)
+		assert_int_equal(event_base_loop(f->loop, EVLOOP_ONCE), 0);
+	veth_add("weft0", "peer0");
+	set_flags(0);
+	run_until_link(f, true);
+	stranger_close(&s);
+	f->files = files;
+	fixture_close(f);
+}
+
 /* 0, or -errno when this kernel will not have it, or not of us. */
 static int try_xdp(void)
 {
@@ -426,11 +536,18 @@ static int try_xdp(void)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		NATIVE(test_is_native), GENERIC(test_is_generic),
-		NATIVE(test_refused),	BOTH(test_receives),
-		BOTH(test_sends),	BOTH(test_half_checksums),
-		BOTH(test_coalesced),	BOTH(test_the_hosts_own),
-		BOTH(test_tags),	NATIVE(test_follows_the_interface),
+		NATIVE(test_is_native),
+		GENERIC(test_is_generic),
+		NATIVE(test_refused),
+		BOTH(test_receives),
+		BOTH(test_sends),
+		BOTH(test_half_checksums),
+		BOTH(test_coalesced),
+		BOTH(test_the_hosts_own),
+		BOTH(test_tags),
+		NATIVE(test_follows_the_interface),
+		NATIVE(test_waits_for_its_queue),
+		NATIVE(test_waits_no_longer),
 	};
 	int rc = namespace_enter();
 
