@@ -242,11 +242,17 @@ static int compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Cycles for each frame of the median burst. */
-static double median(uint64_t *cycles, uint32_t rounds)
+/* Cycles for each frame, the mean of the bursts between the quartiles: the counter may tick in
+ * steps of dozens of cycles. */
+static double middle(uint64_t *cycles, uint32_t rounds)
 {
+	uint32_t first = rounds / 4, end = rounds - first;
+	uint64_t sum = 0;
+
 	qsort(cycles, rounds, sizeof(*cycles), compare);
-	return (double)cycles[rounds / 2] / BURST;
+	for (uint32_t i = first; i < end; i++)
+		sum += cycles[i];
+	return (double)sum / (end - first) / BURST;
 }
 
 /* One burst from a to b; false when not all of it arrived. */
@@ -316,7 +322,7 @@ static void measure(enum format format, enum layout layout, uint32_t length, uin
 			cycles[phase][round] = each[phase];
 	}
 	for (int phase = 0; phase < PHASES; phase++) {
-		result[phase] = median(cycles[phase], rounds);
+		result[phase] = middle(cycles[phase], rounds);
 		free(cycles[phase]);
 	}
 	printf(
