@@ -1,5 +1,33 @@
-/* Indirect tables of a packed ring (packed_chain.h). Worker thread. */
+/* What of a walk through a packed ring is no matter of a few instructions (packed_chain.h): reading
+ * a batch of descriptors, and indirect tables. Worker thread. */
 #include "vhost-user/packed_chain.h"
+
+static uint32_t packed_cursor_read_run(struct packed_cursor *cursor, uint16_t position,
+				       uint32_t count);
+
+void packed_cursor_read(struct packed_cursor *cursor, uint32_t wanted)
+{
+	const struct virtqueue *vq = cursor->vq;
+	uint32_t known = packed_cursor_count(cursor), n = 0, run;
+	uint16_t position;
+
+	if (wanted > PACKED_AHEAD)
+		wanted = PACKED_AHEAD;
+	if (wanted > cursor->left)
+		wanted = cursor->left;
+	if (wanted <= known)
+		return;
+	wanted -= known;
+	position = packed_advance(cursor->position, known, vq->size);
+	do {
+		run = packed_cursor_read_run(cursor, position, wanted - n);
+		position = packed_advance(position, run, vq->size);
+		n += run;
+	} while (run > 0 && n < wanted);
+	/* Where there was enough there will be more: the next so many lines of the ring. */
+	for (uint32_t i = 0; n == wanted && i < n; i += PACKED_LINE)
+		__builtin_prefetch(packed_slot_at(vq, packed_advance(position, i, vq->size)));
+}
 
 /* The chain is a table (2.8.7). */
 enum packed_status packed_chain_enter(struct packed_chain *chain)
@@ -47,4 +75,57 @@ enum packed_status packed_chain_entry(struct packed_chain *chain)
 	chain->table_next++;
 	chain->steps++;
 	return PACKED_BUFFER;
+}
+
+/* Where a buffer lies as a whole that is a table, or in another region than the one before it;
+ * NULL: it is a table, or does not. */
+static __attribute__((noinline)) uint8_t *
+packed_buffer_other(struct guest_window *window, uint64_t address, uint32_t length, uint16_t flags)
+{
+	if (flags & PACKED_DESCRIPTOR_INDIRECT) {
+		guest_window_prefetch_head(window, address, length);
+		return NULL;
+	}
+	return guest_window_span(window, address, length);
+}
+
+/* Reads up to `count` descriptors from `position` on, as long as they are available, as far as the
+ * end of the ring and that of the batch; returns how many. */
+static uint32_t packed_cursor_read_run(struct packed_cursor *cursor, uint16_t position,
+				       uint32_t count)
+{
+	const uint32_t slot = packed_slot(position), place = cursor->end % PACKED_AHEAD;
+	const uint8_t *at = packed_slot_at(cursor->vq, position);
+	struct packed_descriptor *batch = cursor->batch + place;
+	struct guest_window *window = cursor->window;
+	const uint16_t wrap = position & PACKED_WRAP;
+	uint8_t **hosts = cursor->hosts + place;
+	uint32_t i;
+
+	if (count > cursor->vq->size - slot)
+		count = cursor->vq->size - slot;
+	if (count > PACKED_AHEAD - place)
+		count = PACKED_AHEAD - place;
+	for (i = 0; i < count; i++, at += sizeof(struct packed_descriptor)) {
+		struct packed_descriptor *descriptor = &batch[i];
+		uint64_t offset;
+		uint8_t *host;
+
+		if (!packed_descriptor_read(at, wrap, descriptor))
+			break;
+		offset = descriptor->address - window->address;
+		if (__builtin_expect(!(descriptor->flags & PACKED_DESCRIPTOR_INDIRECT) &&
+					 offset < window->size &&
+					 descriptor->length <= window->size - offset,
+				     1))
+			host = window->host + offset;
+		else
+			host = packed_buffer_other(window, descriptor->address, descriptor->length,
+						   descriptor->flags);
+		hosts[i] = host;
+		if (host != NULL && !(descriptor->flags & PACKED_DESCRIPTOR_WRITE))
+			guest_window_prefetch_host(host, descriptor->length);
+	}
+	cursor->end = (uint16_t)(cursor->end + i);
+	return i;
 }

@@ -8,21 +8,22 @@
 #include "vhost-user/guest_window.h"
 #include "vhost-user/packed_ring.h"
 
-#define PACKED_BATCH BURST_FRAMES
-#define PACKED_LINE  4u /* descriptors of a cache line */
+#define PACKED_AHEAD (2u * BURST_FRAMES) /* descriptors: a burst, and the next one */
+#define PACKED_LINE  4u			 /* descriptors of a cache line */
 
 /* Lives as long as its queue: what is at hand at the end of a call was read ahead for the next one,
  * and its buffers asked for. A driver may not change what it made available, so reading early reads
- * the same. */
+ * the same. Where a buffer lies is looked up at once, and stays so: memory changes only while the
+ * queue is stopped, and a start begins with nothing read. */
 struct packed_cursor {
 	const struct virtqueue *vq;
 	struct guest_window *window;
-	uint16_t position; /* of the next descriptor */
-	uint16_t place;	   /* of it in the batch */
-	uint16_t count;	   /* of the batch */
+	uint16_t position; /* of the next descriptor in the ring, */
+	uint16_t place;	   /* of it in the batch, and of the first one that is not read: */
+	uint16_t end;	   /* both free-running */
 	uint32_t left;	   /* descriptors the ring can still hold: a round, less what is out */
-	struct packed_descriptor batch[PACKED_BATCH];
-	uint8_t *hosts[PACKED_BATCH]; /* of one that is no table and lies here as a whole: where */
+	struct packed_descriptor batch[PACKED_AHEAD];
+	uint8_t *hosts[PACKED_AHEAD]; /* of one that is no table and lies here as a whole: where */
 };
 
 enum packed_status {
@@ -56,8 +57,7 @@ static inline void packed_cursor_seek(struct packed_cursor *cursor, uint16_t pos
 	const struct virtqueue *vq = cursor->vq;
 
 	cursor->position = position;
-	cursor->place = 0;
-	cursor->count = 0;
+	cursor->end = cursor->place;
 	cursor->left = vq->size - packed_distance(vq->last_used, position, vq->size);
 }
 
@@ -73,64 +73,35 @@ static inline struct packed_cursor *packed_cursor_open(struct virtqueue *vq,
 	return cursor;
 }
 
-/* Where a descriptor's buffer lies as a whole, or NULL; what comes from the guest is asked for. */
-static inline uint8_t *packed_cursor_host(struct packed_cursor *cursor,
-					  const struct packed_descriptor *descriptor)
-{
-	uint8_t *host;
+/* Reads available descriptors until `wanted` are at hand, as far as there are so many; asks for the
+ * buffers that come from the guest, and for as many slots again. */
+void packed_cursor_read(struct packed_cursor *cursor, uint32_t wanted);
 
-	if (descriptor->flags & PACKED_DESCRIPTOR_INDIRECT) {
-		guest_window_prefetch_head(cursor->window, descriptor->address, descriptor->length);
-		return NULL;
-	}
-	host = guest_window_span(cursor->window, descriptor->address, descriptor->length);
-	if (host != NULL && !(descriptor->flags & PACKED_DESCRIPTOR_WRITE))
-		guest_window_prefetch_host(host, descriptor->length);
-	return host;
+/* How many descriptors are at hand. */
+static inline uint32_t packed_cursor_count(const struct packed_cursor *cursor)
+{
+	return (uint16_t)(cursor->end - cursor->place);
 }
 
-/* Reads available descriptors into batch[n ..], from slot `slot` on, up to n == end; returns n. */
-static inline uint32_t packed_cursor_read_run(struct packed_cursor *cursor, uint32_t slot,
-					      uint16_t wrap, uint32_t n, uint32_t end)
+/* The i-th of them. */
+static inline const struct packed_descriptor *packed_cursor_at(const struct packed_cursor *cursor,
+							       uint32_t i)
 {
-	const uint8_t *at = packed_slot_at(cursor->vq, (uint16_t)slot);
-
-	for (; n < end; n++, at += sizeof(struct packed_descriptor)) {
-		if (!packed_descriptor_read(at, wrap, &cursor->batch[n]))
-			break;
-		cursor->hosts[n] = packed_cursor_host(cursor, &cursor->batch[n]);
-	}
-	return n;
+	return &cursor->batch[(cursor->place + i) % PACKED_AHEAD];
 }
 
-/* Reads up to `wanted` available descriptors from the cursor on, over the end of the ring. */
-static inline void packed_cursor_read(struct packed_cursor *cursor, uint32_t wanted)
+/* Where its buffer lies, or NULL. */
+static inline uint8_t *packed_cursor_host(const struct packed_cursor *cursor, uint32_t i)
 {
-	uint32_t slot = packed_slot(cursor->position), to_end = cursor->vq->size - slot, n;
-	uint16_t wrap = cursor->position & PACKED_WRAP;
-
-	if (wanted > PACKED_BATCH)
-		wanted = PACKED_BATCH;
-	if (wanted > cursor->left)
-		wanted = cursor->left;
-	n = packed_cursor_read_run(cursor, slot, wrap, 0, wanted < to_end ? wanted : to_end);
-	if (n == to_end)
-		n = packed_cursor_read_run(cursor, 0, wrap ^ PACKED_WRAP, n, wanted);
-	/* Where there was enough there will be more: the next so many lines of the ring. */
-	for (uint32_t i = n; n == wanted && i < 2 * n; i += PACKED_LINE)
-		__builtin_prefetch(packed_slot_at(
-		    cursor->vq, packed_advance(cursor->position, i, cursor->vq->size)));
-	cursor->place = 0;
-	cursor->count = (uint16_t)n;
+	return cursor->hosts[(cursor->place + i) % PACKED_AHEAD];
 }
 
-/* How many descriptors are at hand; looks for up to `wanted` when there is none. 0: the ring has no
- * more. */
+/* How many are at hand; looks for up to `wanted` when there is none. 0: the ring has no more. */
 static inline uint32_t packed_cursor_fill(struct packed_cursor *cursor, uint32_t wanted)
 {
-	if (cursor->place == cursor->count)
+	if (cursor->place == cursor->end)
 		packed_cursor_read(cursor, wanted);
-	return (uint32_t)cursor->count - cursor->place;
+	return packed_cursor_count(cursor);
 }
 
 /* Leaves `count` of those at hand behind. */
@@ -151,9 +122,9 @@ static inline bool packed_chain_step(struct packed_chain *chain)
 {
 	struct packed_cursor *cursor = chain->cursor;
 
-	if (packed_cursor_fill(cursor, PACKED_BATCH) == 0)
+	if (packed_cursor_fill(cursor, BURST_FRAMES) == 0)
 		return false;
-	chain->current = &cursor->batch[cursor->place];
+	chain->current = packed_cursor_at(cursor, 0);
 	chain->id = chain->current->id;
 	chain->flags = chain->current->flags;
 	packed_cursor_pass(cursor, 1);

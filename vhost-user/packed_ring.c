@@ -36,6 +36,19 @@ static uint64_t *packed_second_word(const struct virtqueue *vq, uint16_t positio
 	return (uint64_t *)(void *)(packed_slot_at(vq, position) + 8);
 }
 
+/* Asks for the lines of `count` slots from `position` on, to be written: the guest, which looks for
+ * used descriptors one by one, most likely has them again. */
+GUEST_PREFETCH void packed_ask_slots(const struct virtqueue *vq, uint16_t position, uint32_t count)
+{
+	uint32_t slot = packed_slot(position), to_end = vq->size - slot;
+	uint64_t *ring = packed_second_word(vq, 0);
+
+	for (uint32_t i = 0; i < count && i < to_end; i += PACKED_LINE)
+		__builtin_prefetch(ring + 2 * (size_t)(slot + i), 1);
+	for (uint32_t i = to_end; i < count; i += PACKED_LINE)
+		__builtin_prefetch(ring + 2 * (size_t)(i - to_end), 1);
+}
+
 void packed_used_publish(struct virtqueue *vq, uint32_t count, uint16_t position)
 {
 	uint16_t begin = vq->last_used;
@@ -43,6 +56,8 @@ void packed_used_publish(struct virtqueue *vq, uint32_t count, uint16_t position
 	/* Only we write it. */
 	uint64_t last = atomic_load_explicit(&vq->journal->batch, memory_order_relaxed);
 
+	if (count > 1)
+		packed_ask_slots(vq, begin, descriptors);
 	/* Release: after the entries, before the ring. Partner: packed_journal_adopt(), in
 	 * another life. */
 	atomic_store_explicit(&vq->journal->batch,
@@ -116,33 +131,34 @@ void virtqueue_packed_forget(struct virtqueue *vq)
 		vq->journal->tag = 0;
 }
 
-/* Length, id and flags of a used descriptor; `both` are the two flags that say so. */
+/* Length, id and flags of a used descriptor; `both` are the two flags that say so, in their place.
+ */
 static inline uint64_t packed_used_word(const struct packed_used *entry, uint64_t both)
 {
-	uint64_t flags = both | (entry->length > 0 ? PACKED_DESCRIPTOR_WRITE : 0);
+	uint64_t write = entry->length > 0 ? (uint64_t)PACKED_DESCRIPTOR_WRITE << 48 : 0;
 
-	return entry->length | (uint64_t)entry->id << 32 | flags << 48;
+	return entry->length | (uint64_t)entry->id << 32 | write | both;
 }
 
 /* Writes `count` used descriptors from `position` on, as the journal says, the first one last: the
  * driver looks at no other before it (2.8.9). */
 static void packed_write_batch(struct virtqueue *vq, uint16_t position, uint32_t count)
 {
-	const uint64_t both = PACKED_DESCRIPTOR_AVAILABLE | PACKED_DESCRIPTOR_USED;
-	const struct packed_used *entry = vq->journal->entries;
-	uint64_t *first = packed_second_word(vq, position), *ring = packed_second_word(vq, 0);
+	const uint64_t both = (uint64_t)(PACKED_DESCRIPTOR_AVAILABLE | PACKED_DESCRIPTOR_USED)
+			      << 48;
+	const struct packed_used *entry = vq->journal->entries, *last = entry + count - 1;
+	uint64_t *first = packed_second_word(vq, position), *at = first;
+	uint64_t *end = packed_second_word(vq, 0) + 2 * (size_t)vq->size;
 	uint64_t flags = (position & PACKED_WRAP) != 0 ? both : 0;
 	uint64_t first_word = packed_used_word(entry, flags);
-	uint32_t slot = packed_slot(position), size = vq->size;
 
-	for (uint32_t i = 1; i < count; i++) {
-		slot += entry++->count;
-		if (slot >= size) {
-			slot -= size;
+	while (entry < last) {
+		at += 2 * (size_t)entry++->count;
+		if (at >= end) {
+			at -= 2 * (size_t)vq->size;
 			flags ^= both;
 		}
-		__atomic_store_n(ring + 2 * (size_t)slot, packed_used_word(entry, flags),
-				 __ATOMIC_RELAXED);
+		__atomic_store_n(at, packed_used_word(entry, flags), __ATOMIC_RELAXED);
 	}
 	__atomic_store_n(first - 1, vq->journal->tag, __ATOMIC_RELAXED);
 	/* Release for the rest and the buffers; pairs with the driver's acquire of the flags. */

@@ -89,10 +89,13 @@ static inline bool packed_descriptor_read(const uint8_t *at, uint16_t wrap,
 	uint64_t second =
 	    __atomic_load_n((const uint64_t *)(const void *)(at + 8), __ATOMIC_ACQUIRE);
 	uint32_t wanted = wrap != 0 ? PACKED_DESCRIPTOR_AVAILABLE : PACKED_DESCRIPTOR_USED;
+	struct packed_word *words = (struct packed_word *)(void *)out;
 
 	if (((second >> 48) & (PACKED_DESCRIPTOR_AVAILABLE | PACKED_DESCRIPTOR_USED)) != wanted)
 		return false;
-	*out = packed_descriptor_make(*(const volatile uint64_t *)(const void *)at, second);
+	/* As it stands there: the fields are in the order of the words. */
+	words[0].value = *(const volatile uint64_t *)(const void *)at;
+	words[1].value = second;
 	return true;
 }
 
@@ -109,7 +112,8 @@ static inline struct packed_descriptor packed_entry_read(const void *at)
 static inline void packed_used_put(struct packed_used *entry, uint16_t id, uint16_t count,
 				   uint32_t length)
 {
-	*entry = (struct packed_used){ .id = id, .count = count, .length = length };
+	((struct packed_word *)(void *)entry)->value =
+	    id | (uint64_t)count << 16 | (uint64_t)length << 32;
 }
 
 /* Makes the first `count` entries of the journal visible to the guest as used, which moves

@@ -39,8 +39,11 @@ static uint32_t packed_take_simple(struct virtqueue *vq, struct net_from_guest *
 static uint32_t packed_take_plain(struct net_from_guest *net, const struct packed_cursor *cursor,
 				  uint32_t room, struct packed_used *used);
 static uint32_t packed_take_short(const struct virtqueue *vq, struct net_from_guest *net,
-				  const struct packed_descriptor *at, const uint8_t *host,
-				  uint32_t count);
+				  struct packed_cursor *cursor, uint32_t room,
+				  struct packed_used *used);
+static uint32_t packed_take_few(const struct virtqueue *vq, struct net_from_guest *net,
+				const uint8_t *host, const struct packed_descriptor *at,
+				const struct packed_descriptor *next);
 static uint32_t packed_take_chain(struct virtqueue *vq, struct net_from_guest *net,
 				  struct packed_cursor *cursor, uint32_t *steps);
 static uint32_t packed_send_simple(struct packed_send *send, struct frame *const *frames,
@@ -55,6 +58,16 @@ static inline bool packed_takes_frame(const uint8_t *host, const struct packed_d
 {
 	return host != NULL && (at->flags & (PACKED_DESCRIPTOR_NEXT | PACKED_DESCRIPTOR_WRITE)) ==
 				   PACKED_DESCRIPTOR_WRITE;
+}
+
+/* Asks for what the copy of a frame to the i-th descriptor at hand will touch. */
+GUEST_PREFETCH void packed_send_ask(const struct packed_cursor *cursor, uint32_t i,
+				    const struct frame *frame)
+{
+	const uint8_t *host = packed_cursor_host(cursor, i);
+
+	if (host != NULL)
+		net_to_guest_prefetch(frame, host);
 }
 
 const struct virtqueue_ops VIRTQUEUE_OPS(packed) = {
@@ -90,12 +103,13 @@ static uint32_t packed_from_guest(struct virtqueue *vq, struct burst *burst,
 		return 0;
 	guest_window_open(&net.window, vq->memory, vq->region_hint);
 	cursor = packed_cursor_open(vq, &net.window);
-	if (packed_cursor_fill(cursor, room) == 0)
+	/* This burst, if the call before did not read it, and the next one. */
+	packed_cursor_read(cursor, room + BURST_FRAMES);
+	if (packed_cursor_count(cursor) == 0)
 		return 0;
 	net_from_guest_open(&net, burst, vq->header_size, vq->offloads_from_guest);
 	taken = packed_take(vq, &net, cursor, room, counters);
 	vq->last_available = cursor->position;
-	packed_cursor_fill(cursor, PACKED_BATCH);
 	vq->region_hint = net.window.index;
 	made = net_from_guest_close(&net);
 	if (made > 0) {
@@ -159,7 +173,6 @@ static uint32_t packed_to_guest(struct virtqueue *vq, struct frame *const *frame
 	if (i < count)
 		counter_drop(counters, DROP_PORT_DOWN, count - i);
 	vq->last_available = send.cursor->position;
-	packed_cursor_fill(send.cursor, count);
 	vq->region_hint = send.net.window.index;
 	if (send.used > 0)
 		packed_used_publish(vq, send.used, send.cursor->position);
@@ -216,53 +229,77 @@ static uint32_t packed_take_simple(struct virtqueue *vq, struct net_from_guest *
 				   struct packed_cursor *cursor, uint32_t room)
 {
 	struct packed_used *used = vq->journal->entries + vq->pending;
-	const struct packed_descriptor *at = &cursor->batch[cursor->place];
-	const struct packed_descriptor *end = &cursor->batch[cursor->count];
 	uint32_t n = packed_take_plain(net, cursor, room, used);
 
-	for (at += n; n < room && at < end; n++) {
-		uint32_t count = packed_take_short(vq, net, at, cursor->hosts[at - cursor->batch],
-						   (uint32_t)(end - at));
-
-		if (count == 0)
-			break;
-		at += count;
-		packed_used_put(used + n, at[-1].id, (uint16_t)count, 0);
-	}
+	packed_cursor_pass(cursor, n);
+	if (n < room)
+		n += packed_take_short(vq, net, cursor, room - n, used + n);
 	vq->pending = (uint16_t)(vq->pending + n);
-	packed_cursor_pass(cursor, (uint32_t)(at - &cursor->batch[cursor->place]));
 	return n;
 }
+
+/* The loops that follow are functions of their own for speed: what each needs stays in registers.
+ */
 
 /* The first of them, as long as each is one descriptor, and plain. */
 static __attribute__((noinline)) uint32_t packed_take_plain(struct net_from_guest *net,
 							    const struct packed_cursor *cursor,
 							    uint32_t room, struct packed_used *used)
 {
-	const struct packed_descriptor *at = &cursor->batch[cursor->place];
-	uint8_t *const *hosts = &cursor->hosts[cursor->place];
-	uint32_t count = (uint32_t)cursor->count - cursor->place, i;
+	const uint32_t kind = PACKED_DESCRIPTOR_NEXT | PACKED_DESCRIPTOR_WRITE;
+	uint32_t count = packed_cursor_count(cursor), place = cursor->place, i;
 	struct net_plain plain;
 
 	if (count > room)
 		count = room;
 	net_plain_open(&plain, net, &count);
-	for (i = 0; i < count; i++) {
-		if (hosts[i] == NULL ||
-		    (at[i].flags & (PACKED_DESCRIPTOR_NEXT | PACKED_DESCRIPTOR_WRITE)) != 0 ||
-		    !net_plain_take(&plain, hosts[i], at[i].length))
+	for (i = 0; i < count; i++, place++) {
+		const struct packed_descriptor *at = &cursor->batch[place % PACKED_AHEAD];
+		const uint8_t *host = cursor->hosts[place % PACKED_AHEAD];
+
+		if (host == NULL || (at->flags & kind) != 0 ||
+		    !net_plain_take(&plain, host, at->length))
 			break;
-		packed_used_put(used + i, at[i].id, 1, 0);
+		packed_used_put(used + i, at->id, 1, 0);
 	}
 	net_plain_close(&plain, net);
 	return i;
 }
 
-/* The chain at *at, with `count` descriptors at hand, when it is one buffer, or a header and a
- * frame, in the ring or in an indirect table. Number of descriptors; 0: it is something else. */
-static inline uint32_t packed_take_short(const struct virtqueue *vq, struct net_from_guest *net,
-					 const struct packed_descriptor *at, const uint8_t *host,
-					 uint32_t count)
+/* The same for chains of one buffer or two, whatever their headers ask for; the cursor goes on
+ * behind them. */
+static __attribute__((noinline)) uint32_t packed_take_short(const struct virtqueue *vq,
+							    struct net_from_guest *net,
+							    struct packed_cursor *cursor,
+							    uint32_t room, struct packed_used *used)
+{
+	const uint32_t known = packed_cursor_count(cursor);
+	struct net_from_guest local = *net;
+	uint32_t passed = 0, i;
+
+	for (i = 0; i < room && passed < known; i++) {
+		uint32_t count = packed_take_few(
+		    vq, &local, packed_cursor_host(cursor, passed),
+		    packed_cursor_at(cursor, passed),
+		    passed + 1 < known ? packed_cursor_at(cursor, passed + 1) : NULL);
+
+		if (count == 0)
+			break;
+		passed += count;
+		packed_used_put(used + i, packed_cursor_at(cursor, passed - 1)->id, (uint16_t)count,
+				0);
+	}
+	*net = local;
+	packed_cursor_pass(cursor, passed);
+	return i;
+}
+
+/* The chain that begins with *at, which lies at `host` as a whole unless that is NULL, and goes on
+ * with *next, if that is at hand: when it is one buffer, or a header and a frame, in the ring or in
+ * an indirect table. Number of descriptors; 0: it is something else. */
+static inline uint32_t packed_take_few(const struct virtqueue *vq, struct net_from_guest *net,
+				       const uint8_t *host, const struct packed_descriptor *at,
+				       const struct packed_descriptor *next)
 {
 	const uint32_t kind = PACKED_NOT_SIMPLE | PACKED_DESCRIPTOR_WRITE;
 	struct packed_descriptor header, data;
@@ -271,9 +308,9 @@ static inline uint32_t packed_take_short(const struct virtqueue *vq, struct net_
 	if ((at->flags & kind) == 0)
 		return host != NULL && net_from_guest_single(net, host, at->length);
 	if ((at->flags & kind) == PACKED_DESCRIPTOR_NEXT)
-		return count > 1 && (at[1].flags & kind) == 0 &&
-			       net_from_guest_pair(net, at->address, at->length, at[1].address,
-						   at[1].length)
+		return next != NULL && (next->flags & kind) == 0 &&
+			       net_from_guest_pair(net, at->address, at->length, next->address,
+						   next->length)
 			   ? 2
 			   : 0;
 	if ((at->flags & kind) != PACKED_DESCRIPTOR_INDIRECT || !vq->indirect ||
@@ -326,17 +363,23 @@ static uint32_t packed_take_chain(struct virtqueue *vq, struct net_from_guest *n
 static uint32_t packed_send_simple(struct packed_send *send, struct frame *const *frames,
 				   uint64_t *bytes)
 {
-	uint32_t count = packed_cursor_fill(send->cursor, send->frames), sent = 0;
+	struct packed_cursor *cursor = send->cursor;
+	uint32_t count, sent = 0;
 
+	packed_cursor_read(cursor, send->frames);
+	count = packed_cursor_count(cursor);
 	if (count > send->frames)
 		count = send->frames;
+	for (uint32_t i = 0; i < NET_AHEAD && i < count; i++)
+		packed_send_ask(cursor, i, frames[i]);
+	/* For the next call, which may well have as many frames; meanwhile the first lines come. */
+	packed_cursor_read(cursor, 2 * send->frames);
 	/* What is to be marked as written goes the second way, and where headers are shorter. */
 	if (send->net.log == NULL && send->net.header_size == VNET_HEADER_SIZE)
 		sent = packed_send_plain(send, frames, count, bytes);
 	for (; sent < count; sent++) {
-		const struct packed_descriptor *at =
-		    &send->cursor->batch[send->cursor->place + sent];
-		uint8_t *host = send->cursor->hosts[send->cursor->place + sent];
+		const struct packed_descriptor *at = packed_cursor_at(cursor, sent);
+		uint8_t *host = packed_cursor_host(cursor, sent);
 
 		if (!packed_takes_frame(host, at) ||
 		    !net_to_guest_single(&send->net, frames[sent], host, at->address, at->length))
@@ -345,7 +388,7 @@ static uint32_t packed_send_simple(struct packed_send *send, struct frame *const
 				send->net.header_size + frames[sent]->length);
 		*bytes += frames[sent]->length;
 	}
-	packed_cursor_pass(send->cursor, sent);
+	packed_cursor_pass(cursor, sent);
 	return sent;
 }
 
@@ -354,22 +397,22 @@ static __attribute__((noinline)) uint32_t packed_send_plain(struct packed_send *
 							    struct frame *const *frames,
 							    uint32_t count, uint64_t *bytes)
 {
-	const struct packed_descriptor *at = &send->cursor->batch[send->cursor->place];
-	uint8_t *const *hosts = &send->cursor->hosts[send->cursor->place];
 	struct packed_used *used = send->vq->journal->entries + send->used;
-	uint32_t i, asked = 0;
+	const struct packed_cursor *cursor = send->cursor;
+	uint32_t place = cursor->place, i;
 	uint64_t length = 0;
 
-	for (i = 0; i < count; i++) {
-		for (; asked < count && asked <= i + NET_AHEAD; asked++) {
-			if (hosts[asked] != NULL)
-				net_to_guest_prefetch(frames[asked], hosts[asked]);
-		}
-		if (!packed_takes_frame(hosts[i], &at[i]) ||
-		    !net_to_guest_plain(frames[i], hosts[i], at[i].length))
+	for (i = 0; i < count; i++, place++) {
+		const struct packed_descriptor *at = &cursor->batch[place % PACKED_AHEAD];
+		uint8_t *host = cursor->hosts[place % PACKED_AHEAD];
+		const struct frame *frame = frames[i];
+
+		if (i + NET_AHEAD < count)
+			packed_send_ask(cursor, i + NET_AHEAD, frames[i + NET_AHEAD]);
+		if (!packed_takes_frame(host, at) || !net_to_guest_plain(frame, host, at->length))
 			break;
-		packed_used_put(used + i, at[i].id, 1, VNET_HEADER_SIZE + frames[i]->length);
-		length += frames[i]->length;
+		packed_used_put(used + i, at->id, 1, VNET_HEADER_SIZE + frame->length);
+		length += frame->length;
 	}
 	send->used += i;
 	*bytes += length;
