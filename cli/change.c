@@ -6,6 +6,7 @@
 #include "cli/settings.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -100,7 +101,7 @@ static int send_file(const char *socket, const char *method, int argc, char **ar
 	changes = request_call(
 	    socket, method,
 	    json_pack("{s:s, s:o}", "file", strcmp(file, "-") == 0 ? "stdin" : file, "text", text),
-	    -1);
+	    NULL);
 	if (changes == NULL)
 		return STATUS_FAILED;
 	if (json)
@@ -122,9 +123,10 @@ int command_diff(const char *socket, int argc, char **argv)
 }
 
 /* Makes a request whose result says nothing but that it is done. */
-static int send_change(const char *socket, const char *method, json_t *params, int fd)
+static int send_change(const char *socket, const char *method, json_t *params,
+		       const struct request_fds *fds)
 {
-	json_t *result = request_call(socket, method, params, fd);
+	json_t *result = request_call(socket, method, params, fds);
 
 	json_decref(result);
 	return result != NULL ? STATUS_DONE : STATUS_FAILED;
@@ -132,16 +134,24 @@ static int send_change(const char *socket, const char *method, json_t *params, i
 
 static int add(const char *socket, const char *method, const char *fd_key, int argc, char **argv)
 {
+	struct request_fds fds;
 	char *config;
-	int fd, status;
+	int status;
 
 	if (argc < 1 || argv[0][0] == '-')
 		return command_fail(STATUS_USAGE, "a NAME is missing");
-	config = settings_to_yaml(argc - 1, argv + 1, fd_key, &fd);
+	config = settings_to_yaml(argc - 1, argv + 1, fd_key, &fds);
 	if (config == NULL)
 		return STATUS_USAGE;
+	for (unsigned i = 0; i < fds.count; i++) {
+		if (fcntl(fds.fds[i], F_GETFD) >= 0)
+			continue;
+		free(config);
+		return command_fail(STATUS_FAILED, "--%s %d: %s", fd_key, fds.fds[i],
+				    strerror(errno));
+	}
 	status = send_change(socket, method,
-			     json_pack("{s:s, s:s}", "name", argv[0], "config", config), fd);
+			     json_pack("{s:s, s:s}", "name", argv[0], "config", config), &fds);
 	free(config);
 	return status;
 }
@@ -150,7 +160,7 @@ static int del(const char *socket, const char *method, int argc, char **argv)
 {
 	if (argc != 1 || argv[0][0] == '-')
 		return command_fail(STATUS_USAGE, "one NAME is needed");
-	return send_change(socket, method, json_pack("{s:s}", "name", argv[0]), -1);
+	return send_change(socket, method, json_pack("{s:s}", "name", argv[0]), NULL);
 }
 
 int command_port_add(const char *socket, int argc, char **argv)
@@ -226,7 +236,7 @@ int command_qemu_args(const char *socket, int argc, char **argv)
 		json_decref(params);
 		return command_fail(STATUS_USAGE, "a PORT is missing");
 	}
-	args = request_call(socket, "qemu_args", params, -1);
+	args = request_call(socket, "qemu_args", params, NULL);
 	if (args == NULL)
 		return STATUS_FAILED;
 	if (json)

@@ -44,7 +44,7 @@ const struct command commands[] = {
 	  command_check },
 	{ "port add", "NAME --network NETWORK --TYPE VALUE [--KEY VALUE]...", "add a port",
 	  "For example: weft port add vm1 --network lab --vhost-user /run/weft/vm1.sock\n" SETTINGS
-	  "--tap-fd N passes the open tap device N to weftd.\n",
+	  "--tap-fd N passes the open tap device N to weftd, one for each queue.\n",
 	  "--network --vhost-user --role --mode --group --queues --mtu --tap --tap-fd --pcap "
 	  "--null --interface --driver --allow-default-route --user --subnet --subnet6 "
 	  "--host-loopback --vlan "

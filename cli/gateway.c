@@ -12,7 +12,7 @@
 static int change(const char *socket, const char *method, json_t *params, const char *key,
 		  json_int_t *count)
 {
-	json_t *result = request_call(socket, method, params, -1);
+	json_t *result = request_call(socket, method, params, NULL);
 
 	if (result == NULL)
 		return STATUS_FAILED;
@@ -47,8 +47,9 @@ static const char *take_network(int *argc, char **argv)
 int command_forward_add(const char *socket, int argc, char **argv)
 {
 	const char *network = take_network(&argc, argv), *config;
+	struct request_fds none;
 	char *settings = NULL;
-	int fd, status;
+	int status;
 
 	if (network == NULL || argc < 1)
 		return command_fail(STATUS_USAGE, "a NETWORK and a forward are needed");
@@ -57,7 +58,7 @@ int command_forward_add(const char *socket, int argc, char **argv)
 			return command_fail(STATUS_USAGE, "one argument too many: '%s'", argv[1]);
 		config = argv[0];
 	} else {
-		config = settings = settings_to_yaml(argc, argv, NULL, &fd);
+		config = settings = settings_to_yaml(argc, argv, NULL, &none);
 		if (settings == NULL)
 			return STATUS_USAGE;
 	}

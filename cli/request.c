@@ -87,10 +87,11 @@ static int connect_weftd(const char *path)
 	return fd;
 }
 
-/* Sends all of text; the descriptor goes with the first byte. */
-static int send_all(int fd, char *text, size_t length, int passed)
+/* Sends all of text; the descriptors go with the first byte. */
+static int send_all(int fd, char *text, size_t length, const struct request_fds *fds)
 {
-	char control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8))) = { 0 };
+	char control[CMSG_SPACE(sizeof(fds->fds))] __attribute__((aligned(8))) = { 0 };
+	size_t size = fds == NULL ? 0 : fds->count * sizeof(fds->fds[0]);
 	size_t done = 0;
 
 	while (done < length) {
@@ -98,16 +99,16 @@ static int send_all(int fd, char *text, size_t length, int passed)
 		struct msghdr message = { .msg_iov = &vector, .msg_iovlen = 1 };
 		ssize_t n;
 
-		if (passed >= 0 && done == 0) {
+		if (size > 0 && done == 0) {
 			struct cmsghdr *c;
 
 			message.msg_control = control;
-			message.msg_controllen = sizeof(control);
+			message.msg_controllen = CMSG_SPACE(size);
 			c = CMSG_FIRSTHDR(&message);
 			c->cmsg_level = SOL_SOCKET;
 			c->cmsg_type = SCM_RIGHTS;
-			c->cmsg_len = CMSG_LEN(sizeof(int));
-			memcpy(CMSG_DATA(c), &passed, sizeof(int));
+			c->cmsg_len = CMSG_LEN(size);
+			memcpy(CMSG_DATA(c), fds->fds, size);
 		}
 		n = sendmsg(fd, &message, MSG_NOSIGNAL);
 		if (n < 0 && errno == EINTR)
@@ -175,7 +176,8 @@ static json_t *take_result(const char *text, size_t length)
 	return result;
 }
 
-json_t *request_call(const char *socket, const char *method, json_t *params, int fd)
+json_t *request_call(const char *socket, const char *method, json_t *params,
+		     const struct request_fds *fds)
 {
 	json_t *request = json_pack("{s:s, s:o}", "method", method, "params", params);
 	char *text = request == NULL ? NULL : json_dumps(request, JSON_COMPACT);
@@ -194,7 +196,7 @@ json_t *request_call(const char *socket, const char *method, json_t *params, int
 		goto out;
 	length = strlen(text);
 	text[length] = '\n'; /* in place of the NUL */
-	rc = send_all(connection, text, length + 1, fd);
+	rc = send_all(connection, text, length + 1, fds);
 	/* A server that refuses to read on may have said why. */
 	if (rc == 0 || rc == -EPIPE || rc == -ECONNRESET)
 		answer = receive_line(connection, &length, &code);

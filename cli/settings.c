@@ -120,7 +120,7 @@ static bool print_setting(FILE *out, const struct setting *setting)
 	return true;
 }
 
-static bool read_fd(const char *text, int *fd)
+static bool add_fd(const char *key, const char *text, struct request_fds *fds)
 {
 	char *end;
 	long n;
@@ -128,21 +128,32 @@ static bool read_fd(const char *text, int *fd)
 	errno = 0;
 	n = strtol(text, &end, 10);
 	if (errno != 0 || end == text || *end != '\0' || n < 0 || n > INT_MAX) {
-		command_fail(STATUS_USAGE, "'%s' is no file descriptor's number", text);
+		command_fail(STATUS_USAGE, "--%s: '%s' is no file descriptor's number", key, text);
 		return false;
 	}
-	*fd = (int)n;
+	for (unsigned i = 0; i < fds->count; i++) {
+		if (fds->fds[i] == (int)n) {
+			command_fail(STATUS_USAGE, "--%s: %s is there twice", key, text);
+			return false;
+		}
+	}
+	if (fds->count == REQUEST_FDS_MAX) {
+		command_fail(STATUS_USAGE, "too many --%s; allowed: at most %u", key,
+			     REQUEST_FDS_MAX);
+		return false;
+	}
+	fds->fds[fds->count++] = (int)n;
 	return true;
 }
 
-char *settings_to_yaml(int argc, char **argv, const char *fd_key, int *fd)
+char *settings_to_yaml(int argc, char **argv, const char *fd_key, struct request_fds *fds)
 {
 	char *text = NULL;
 	size_t size = 0;
 	FILE *out = open_memstream(&text, &size);
 	bool good = out != NULL, first = true;
 
-	*fd = -1;
+	fds->count = 0;
 	if (out == NULL)
 		command_fail(STATUS_FAILED, "out of memory");
 	else
@@ -154,7 +165,9 @@ char *settings_to_yaml(int argc, char **argv, const char *fd_key, int *fd)
 		good = taken > 0;
 		if (good && fd_key != NULL && setting.key_length == strlen(fd_key) &&
 		    strncmp(setting.key, fd_key, setting.key_length) == 0) {
-			good = read_fd(setting.value, fd);
+			good = add_fd(fd_key, setting.value, fds);
+			if (fds->count > 1)
+				continue;
 			/* The key that selects the type; weftd asks the descriptor for the name. */
 			setting = (struct setting){ "tap", 3, "given" };
 		}

@@ -260,7 +260,7 @@ static json_t *ask(const char *socket, const struct wish *wish, const struct lis
 		json_object_set_new(params, "protocol", json_string(wish->protocol));
 	if (limit > 0) /* one more tells whether there are more */
 		json_object_set_new(params, "limit", json_integer((json_int_t)limit + 1));
-	return request_call(socket, "show", params, -1);
+	return request_call(socket, "show", params, NULL);
 }
 
 int command_show(const char *socket, int argc, char **argv)

@@ -101,10 +101,10 @@ static void sample_clear(struct sample *sample)
 /* False when weftd did not say, about which the user was told. */
 static bool sample_take(const char *socket, struct sample *sample)
 {
-	sample->workers = request_call(socket, "show", json_pack("{s:s}", "what", "workers"), -1);
+	sample->workers = request_call(socket, "show", json_pack("{s:s}", "what", "workers"), NULL);
 	if (sample->workers == NULL)
 		return false;
-	sample->ports = request_call(socket, "show", json_pack("{s:s}", "what", "ports"), -1);
+	sample->ports = request_call(socket, "show", json_pack("{s:s}", "what", "ports"), NULL);
 	return sample->ports != NULL;
 }
 

@@ -24,13 +24,14 @@
 #define ANSWER_MAX     ((size_t)128 << 20)
 #define READ_SIZE      65536u
 #define REQUESTS_A_RUN 16u /* of one client, before others get their turn */
-#define FDS_MAX	       8u  /* room for more than the one allowed, so that they can be closed */
 #define SEND_SECONDS   30  /* until a client that takes nothing of its answer is closed */
+/* Room for descriptors of one message: for one too many, so that this is seen. */
+#define FDS_MAX (CONFIG_TAP_QUEUES_MAX + 1)
 
 struct client {
 	struct api *api;
 	int fd;
-	int passed_fd; /* -1: none */
+	struct api_fds passed;
 	struct event *read_event;
 	struct event *write_event;
 	char *in;
@@ -116,6 +117,14 @@ void api_destroy(struct api *api)
 	free(api);
 }
 
+static void close_passed(struct api_fds *passed)
+{
+	for (uint32_t i = 0; i < passed->count; i++)
+		close(passed->fds[i]);
+	passed->count = 0;
+	passed->lost = false;
+}
+
 static void client_close(struct client *client)
 {
 	struct api *api = client->api;
@@ -127,8 +136,7 @@ static void client_close(struct client *client)
 		event_free(client->read_event);
 	if (client->write_event != NULL)
 		event_free(client->write_event);
-	if (client->passed_fd >= 0)
-		close(client->passed_fd);
+	close_passed(&client->passed);
 	close(client->fd);
 	free(client->in);
 	free(client->out);
@@ -145,7 +153,6 @@ static void client_open(struct api *api, unsigned slot, int fd)
 	}
 	client->api = api;
 	client->fd = fd;
-	client->passed_fd = -1;
 	client->read_event = event_new(api->loop, fd, EV_READ | EV_PERSIST, on_readable, client);
 	client->write_event = event_new(api->loop, fd, EV_WRITE, on_writable, client);
 	api->clients[slot] = client;
@@ -244,11 +251,9 @@ static bool client_request(struct client *client, const char *line, size_t lengt
 {
 	json_error_t why;
 	json_t *request, *answer, *id = NULL;
-	int fd = client->passed_fd;
 	char text[256];
 	bool good;
 
-	client->passed_fd = -1;
 	request = json_loadb(line, length, JSON_REJECT_DUPLICATES, &why);
 	if (!json_is_object(request)) {
 		snprintf(text, sizeof(text), "not a request: %s; allowed: one JSON object a line",
@@ -260,12 +265,11 @@ static bool client_request(struct client *client, const char *line, size_t lengt
 		client->closing = true; /* who knows where the next request starts */
 	} else {
 		id = json_object_get(request, "id");
-		answer = api_methods_call(client->api->vswitch, request, fd);
+		answer = api_methods_call(client->api->vswitch, request, &client->passed);
 	}
 	good = client_answer(client, answer, id);
 	json_decref(request);
-	if (fd >= 0)
-		close(fd);
+	close_passed(&client->passed);
 	return good;
 }
 
@@ -325,9 +329,11 @@ static void client_run(struct client *client)
 	}
 }
 
-/* Keeps the first descriptor that came when none is waiting, and closes all others. */
-static void take_fds(struct client *client, struct msghdr *message)
+/* Keeps the descriptors that came as long as there is room, and closes all others. */
+static void take_fds(struct api_fds *passed, struct msghdr *message)
 {
+	if (message->msg_flags & MSG_CTRUNC)
+		passed->lost = true;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c != NULL; c = CMSG_NXTHDR(message, c)) {
 		size_t count;
 
@@ -338,10 +344,12 @@ static void take_fds(struct client *client, struct msghdr *message)
 			int fd;
 
 			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
-			if (client->passed_fd < 0)
-				client->passed_fd = fd;
-			else
+			if (passed->count < CONFIG_TAP_QUEUES_MAX) {
+				passed->fds[passed->count++] = fd;
+			} else {
+				passed->lost = true;
 				close(fd);
+			}
 		}
 	}
 }
@@ -387,7 +395,7 @@ static void on_readable(evutil_socket_t fd, short what, void *argument)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n > 0)
-		take_fds(client, &message);
+		take_fds(&client->passed, &message);
 	if (n <= 0) {
 		client_close(client);
 		return;

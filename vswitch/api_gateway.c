@@ -88,7 +88,8 @@ static int edit(struct vswitch *vswitch, struct config *next, int changed, struc
 	return result < 0 ? result : changed;
 }
 
-json_t *api_forward_add(struct vswitch *vswitch, json_t *params, int fd, struct error *error)
+json_t *api_forward_add(struct vswitch *vswitch, json_t *params, const struct api_fds *passed,
+			struct error *error)
 {
 	const char *name, *text;
 	struct config next;
@@ -108,7 +109,8 @@ json_t *api_forward_add(struct vswitch *vswitch, json_t *params, int fd, struct 
 	return json_object();
 }
 
-json_t *api_forward_del(struct vswitch *vswitch, json_t *params, int fd, struct error *error)
+json_t *api_forward_del(struct vswitch *vswitch, json_t *params, const struct api_fds *passed,
+			struct error *error)
 {
 	const char *name, *listen, *protocol = NULL;
 	struct config next;
@@ -155,7 +157,8 @@ static struct gateway *find_lessor(const struct vswitch *vswitch, const struct i
 	return NULL;
 }
 
-json_t *api_lease_release(struct vswitch *vswitch, json_t *params, int fd, struct error *error)
+json_t *api_lease_release(struct vswitch *vswitch, json_t *params, const struct api_fds *passed,
+			  struct error *error)
 {
 	const char *name = NULL, *text;
 	struct gateway *gateway = NULL;
@@ -199,7 +202,8 @@ static uint32_t flush(struct gateway *gateway, const struct show_filter *filter)
 	return flushed;
 }
 
-json_t *api_sessions_flush(struct vswitch *vswitch, json_t *params, int fd, struct error *error)
+json_t *api_sessions_flush(struct vswitch *vswitch, json_t *params, const struct api_fds *passed,
+			   struct error *error)
 {
 	const char *name = NULL, *guest = NULL;
 	struct show_filter filter;

@@ -18,7 +18,8 @@
 struct method {
 	const char *name;
 	/* Returns a new reference, or NULL with *error set. */
-	json_t *(*call)(struct vswitch *vswitch, json_t *params, int fd, struct error *error);
+	json_t *(*call)(struct vswitch *vswitch, json_t *params, const struct api_fds *passed,
+			struct error *error);
 };
 
 /* Reads all parameters by a format of jansson's; what is not in it is refused. */
@@ -33,7 +34,8 @@ static bool read_result(int rc, const json_error_t *why, struct error *error)
 	return false;
 }
 
-static json_t *call_version(struct vswitch *vswitch, json_t *params, int fd, struct error *error)
+static json_t *call_version(struct vswitch *vswitch, json_t *params, const struct api_fds *passed,
+			    struct error *error)
 {
 	json_error_t why;
 
@@ -84,7 +86,8 @@ static json_t *show_some(const struct vswitch *vswitch, const struct list *list,
 	return some;
 }
 
-static json_t *call_show(struct vswitch *vswitch, json_t *params, int fd, struct error *error)
+static json_t *call_show(struct vswitch *vswitch, json_t *params, const struct api_fds *passed,
+			 struct error *error)
 {
 	const char *what = json_string_value(json_object_get(params, "what")), *name = NULL;
 	json_error_t why;
@@ -152,7 +155,8 @@ static json_t *read_wanted(struct vswitch *vswitch, json_t *params, const char *
 	return vswitch_diff(vswitch, wanted);
 }
 
-static json_t *call_diff(struct vswitch *vswitch, json_t *params, int fd, struct error *error)
+static json_t *call_diff(struct vswitch *vswitch, json_t *params, const struct api_fds *passed,
+			 struct error *error)
 {
 	struct config wanted;
 	const char *file;
@@ -162,7 +166,8 @@ static json_t *call_diff(struct vswitch *vswitch, json_t *params, int fd, struct
 	return changes;
 }
 
-static json_t *call_apply(struct vswitch *vswitch, json_t *params, int fd, struct error *error)
+static json_t *call_apply(struct vswitch *vswitch, json_t *params, const struct api_fds *passed,
+			  struct error *error)
 {
 	struct config wanted;
 	const char *file;
@@ -176,42 +181,61 @@ static json_t *call_apply(struct vswitch *vswitch, json_t *params, int fd, struc
 	return changes;
 }
 
-static json_t *call_port_add(struct vswitch *vswitch, json_t *params, int fd, struct error *error)
+static void close_fds(const struct tap_options *tap)
+{
+	for (uint16_t i = 0; i < tap->fd_count; i++)
+		close(tap->fds[i]);
+}
+
+/* Gives the port copies of what was passed, so that it can be opened again from its configuration;
+ * what was passed is closed with the request. */
+static int keep_fds(const struct api_fds *passed, struct port_config *port, struct error *error)
+{
+	struct tap_options *tap = &port->options.tap;
+
+	if (strcmp(port->type->name, "tap") != 0)
+		return error_set(error, EINVAL,
+				 "port %s: a file descriptor came with a %s port; allowed: with "
+				 "a tap",
+				 port->name, port->type->name);
+	if (passed->lost)
+		return error_set(error, EINVAL,
+				 "port %s: more file descriptors came than could be taken; "
+				 "allowed: 1 to %u",
+				 port->name, CONFIG_TAP_QUEUES_MAX);
+	/* They say which tap it is; the name was to select the type. */
+	memset(tap->name, 0, sizeof(tap->name));
+	tap->passed = true;
+	for (uint32_t i = 0; i < passed->count; i++) {
+		int fd = fcntl(passed->fds[i], F_DUPFD_CLOEXEC, 3), code = errno;
+
+		if (fd < 0) {
+			close_fds(tap);
+			return error_set(error, code, "port %s: %s", port->name, strerror(code));
+		}
+		tap->fds[tap->fd_count++] = fd;
+	}
+	return 0;
+}
+
+static json_t *call_port_add(struct vswitch *vswitch, json_t *params, const struct api_fds *passed,
+			     struct error *error)
 {
 	const char *name, *text;
 	struct port_config port;
 	json_error_t why;
-	int kept = -1;
 
 	if (!READ_PARAMS(params, error, "{s:s, s:s}", "name", &name, "config", &text))
 		return NULL;
 	if (config_parse_port(name, text, &port, error) < 0 ||
 	    check_number(vswitch, NULL, &port, error) < 0)
 		return NULL;
-	if (fd >= 0) {
-		if (strcmp(port.type->name, "tap") != 0) {
-			error_set(error, EINVAL,
-				  "port %s: a file descriptor came with a %s port; allowed: with "
-				  "a tap",
-				  name, port.type->name);
-			return NULL;
-		}
-		/* The descriptor says which tap it is; the name was to select the type. */
-		memset(port.options.tap.name, 0, sizeof(port.options.tap.name));
-		/* The configuration's own, so that the port can be opened again from it; the one
-		 * that was passed is closed with the request. */
-		kept = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-		if (kept < 0) {
-			error_set(error, errno, "port %s: %s", name, strerror(errno));
-			return NULL;
-		}
-		port.options.tap.fds[0] = kept;
-		port.options.tap.fd_count = 1;
-	}
+	if ((passed->count > 0 || passed->lost) && keep_fds(passed, &port, error) < 0)
+		return NULL;
 	if (vswitch_port_add(vswitch, &port, error) == 0)
 		return json_object();
-	if (kept >= 0)
-		close(kept);
+	if (passed->count > 0)
+		close_fds(&port.options.tap);
 	return NULL;
 }
 
@@ -229,19 +253,20 @@ static json_t *call_by_name(struct vswitch *vswitch, json_t *params,
 	return change(vswitch, name, error) < 0 ? NULL : json_object();
 }
 
-static json_t *call_port_del(struct vswitch *vswitch, json_t *params, int fd, struct error *error)
+static json_t *call_port_del(struct vswitch *vswitch, json_t *params, const struct api_fds *passed,
+			     struct error *error)
 {
 	return call_by_name(vswitch, params, vswitch_port_del, error);
 }
 
-static json_t *call_network_del(struct vswitch *vswitch, json_t *params, int fd,
-				struct error *error)
+static json_t *call_network_del(struct vswitch *vswitch, json_t *params,
+				const struct api_fds *passed, struct error *error)
 {
 	return call_by_name(vswitch, params, vswitch_network_del, error);
 }
 
-static json_t *call_network_add(struct vswitch *vswitch, json_t *params, int fd,
-				struct error *error)
+static json_t *call_network_add(struct vswitch *vswitch, json_t *params,
+				const struct api_fds *passed, struct error *error)
 {
 	const char *name, *text;
 	struct network_config network;
@@ -259,7 +284,8 @@ static json_t *call_network_add(struct vswitch *vswitch, json_t *params, int fd,
 	return good ? json_object() : NULL;
 }
 
-static json_t *call_qemu_args(struct vswitch *vswitch, json_t *params, int fd, struct error *error)
+static json_t *call_qemu_args(struct vswitch *vswitch, json_t *params, const struct api_fds *passed,
+			      struct error *error)
 {
 	const struct port_config *ports[QEMU_PORTS_MAX];
 	const char *memory = QEMU_MEMORY;
@@ -326,7 +352,7 @@ json_t *api_methods_error(const char *text, json_t *id)
 	return with_id(json_pack("{s:o}", "error", words), id);
 }
 
-json_t *api_methods_call(struct vswitch *vswitch, json_t *request, int fd)
+json_t *api_methods_call(struct vswitch *vswitch, json_t *request, const struct api_fds *passed)
 {
 	json_t *id = NULL, *params = NULL, *result, *empty;
 	struct error error = { "out of memory" };
@@ -342,7 +368,7 @@ json_t *api_methods_call(struct vswitch *vswitch, json_t *request, int fd)
 		if (strcmp(methods[i].name, name) != 0)
 			continue;
 		empty = params == NULL ? json_object() : NULL;
-		result = methods[i].call(vswitch, params != NULL ? params : empty, fd, &error);
+		result = methods[i].call(vswitch, params != NULL ? params : empty, passed, &error);
 		json_decref(empty);
 		if (result == NULL)
 			return api_methods_error(error.text, id);

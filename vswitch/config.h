@@ -73,6 +73,7 @@ struct tap_options {
 	uint16_t fd_count;
 	int fds[CONFIG_TAP_QUEUES_MAX];
 	uint16_t queues; /* 1 with fds, or their number */
+	bool passed;	 /* the fds over the API: its client does not know their numbers */
 };
 
 enum pcap_speed { PCAP_SPEED_FULL, PCAP_SPEED_RECORDED };

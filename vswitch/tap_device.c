@@ -147,8 +147,8 @@ static int get_flags(int fd, struct ifreq *request)
 }
 
 /* A file of a tap somebody else opened: it must speak as we do, for that was settled when it was
- * attached, and all must be of one tap. */
-static int take_file(int given, struct tap_device *device, struct error *error)
+ * attached, and of several each must be a queue of the same one. */
+static int take_file(int given, uint16_t count, struct tap_device *device, struct error *error)
 {
 	const unsigned needed = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
 	struct ifreq request = { 0 };
@@ -156,27 +156,28 @@ static int take_file(int given, struct tap_device *device, struct error *error)
 	int rc;
 
 	if (fd < 0)
-		return error_set(error, errno, "fd %d: %s", given, strerror(errno));
+		return error_set(error, errno, "%s", strerror(errno));
 	device->fds[device->queues++] = fd;
 	rc = get_flags(fd, &request);
 	if (rc != 0)
-		return error_set(error, EINVAL, "fd %d: not an open file of a tap: %s", given,
-				 strerror(-rc));
+		return error_set(error, EINVAL, "not an open file of a tap: %s", strerror(-rc));
 	if (((unsigned)request.ifr_flags & (needed | IFF_TUN)) != needed)
 		return error_set(error, EINVAL,
-				 "fd %d: '%.15s' was attached as%s%s%s; allowed: "
+				 "'%.15s' was attached as%s%s%s; allowed: "
 				 "IFF_TAP | IFF_NO_PI | IFF_VNET_HDR",
-				 given, request.ifr_name,
+				 request.ifr_name,
 				 request.ifr_flags & IFF_TAP ? " a tap" : " a tun",
 				 request.ifr_flags & IFF_NO_PI ? "" : " without IFF_NO_PI",
 				 request.ifr_flags & IFF_VNET_HDR ? "" : " without IFF_VNET_HDR");
 	request.ifr_name[IFNAMSIZ - 1] = '\0';
 	if (device->queues > 1 && strcmp(device->name, request.ifr_name) != 0)
-		return error_set(
-		    error, EINVAL,
-		    "fd %d: is of '%s', those before it of '%s'; allowed: files of one "
-		    "tap",
-		    given, request.ifr_name, device->name);
+		return error_set(error, EINVAL,
+				 "is of '%s', those before it of '%s'; allowed: files of one tap",
+				 request.ifr_name, device->name);
+	if (count > 1 && !(request.ifr_flags & IFF_MULTI_QUEUE))
+		return error_set(error, EINVAL,
+				 "'%s' was attached without IFF_MULTI_QUEUE; allowed: one file",
+				 request.ifr_name);
 	memcpy(device->name, request.ifr_name, IFNAMSIZ);
 	return 0;
 }
@@ -184,16 +185,24 @@ static int take_file(int given, struct tap_device *device, struct error *error)
 static int take_given(const struct tap_options *options, struct tap_device *device,
 		      struct error *error)
 {
-	int rc = 0;
+	int rc;
 
 	if (options->queues > 1 && options->queues != options->fd_count)
 		return error_set(error, EINVAL,
 				 "queues: each file given is one; allowed: %u, or not to say",
 				 options->fd_count);
 	device->given = true;
-	for (uint16_t i = 0; rc == 0 && i < options->fd_count; i++)
-		rc = take_file(options->fds[i], device, error);
-	return rc;
+	for (uint16_t i = 0; i < options->fd_count; i++) {
+		rc = take_file(options->fds[i], options->fd_count, device, error);
+		if (rc == 0)
+			continue;
+		if (options->passed)
+			error_prefix(error, "descriptor %u of those passed (--tap-fd): ", i + 1u);
+		else
+			error_prefix(error, "fd %d: ", options->fds[i]);
+		return rc;
+	}
+	return 0;
 }
 
 static int explain_refusal(const struct tap_options *options, int code, struct error *error)

@@ -8,6 +8,7 @@ import socket
 import subprocess
 
 import pytest
+from flood import UDP, ethernet, ipv4, udp
 from lab import mac, needs_root
 from process import NOBODY, wait_until
 from stream import Stream
@@ -183,6 +184,48 @@ def test_qemu_args_work(lab):
     switch = lab.switch(config)
     text = switch.weft("qemu-args", "one")
     assert lab.socket("one") in text and mac(5) in text and "vhost-user" in text and "share=on" in text
+
+
+@needs_root
+@pytest.mark.sanitizer
+def test_tap_queues_are_passed(lab):
+    """Open files of a tap in a namespace weftd is not in, one for each queue: flows pass by all of them, both ways."""
+    namespace = lab.namespace()
+    switch = lab.switch(lab.isolated("guest", workers={"count": 2}))
+    guest = lab.frontend("guest", size=256)
+    files = [namespace.tap_queue(name) for name in ("mq0", "mq0", "other", "other")]
+    for file in files:
+        lab.stack.callback(os.close, file)
+    namespace.set_up("mq0")
+
+    def add(*passed, **settings):
+        options = [f"--{key}={value}" for key, value in settings.items()]
+        switch.weft("port", "add", "t", "--network", "lab", *(f"--tap-fd={file}" for file in passed), *options,
+                    pass_fds=passed)
+
+    with pytest.raises(WeftError, match=r"descriptor 3 of those passed \(--tap-fd\): is of 'other', those .* 'mq0'"):
+        add(*files[:3])
+    with pytest.raises(WeftError, match=r"queues: each file given is one; allowed: 2"):
+        add(*files[:2], queues=3)
+    add(*files[:2], queues=2)
+    port = switch.port("t")
+    assert port["link"] == "up" and port["interface"] == "mq0"
+    assert sum(worker["queues"] for worker in switch.show("workers")) == 3  # one is the guest's
+
+    def flows(source, destination):
+        """Frames of flows enough that each queue has some."""
+        return {ethernet(source, destination, 0x0800, ipv4("10.9.0.1", "10.9.0.2", UDP, udp(port, 7, bytes(20))))
+                for port in range(1000, 1064)}
+
+    wire = namespace.raw_socket("mq0")
+    lab.stack.callback(wire.close)
+    for frames, send, receive in ((flows(mac(1), mac(2)), wire.send, guest.receive),
+                                  (flows(mac(2), mac(1)), guest.send, wire.receive)):
+        for frame in frames:
+            send(frame)
+        while frames:
+            frames.discard(receive()[1])
+    switch.weft("port", "del", "t")
 
 
 @needs_root

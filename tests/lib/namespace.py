@@ -1,6 +1,7 @@
 """Network namespaces, and raw sockets in them. Everything is in a namespace that a test has made."""
 
 import ctypes
+import fcntl
 import os
 import socket
 import struct
@@ -13,6 +14,8 @@ CLONE_NEWNET = 0x40000000
 ETH_P_ALL = 3
 SOL_PACKET, PACKET_AUXDATA, PACKET_VNET_HDR, PACKET_IGNORE_OUTGOING = 263, 8, 15, 23
 TP_STATUS_VLAN_VALID = 1 << 4
+TUNSETIFF = 0x400454ca
+IFF_TAP_QUEUE = 0x0002 | 0x1000 | 0x4000 | 0x0100  # IFF_TAP, IFF_NO_PI, IFF_VNET_HDR, IFF_MULTI_QUEUE
 VNET_HEADER = struct.Struct("<BBHHHH")
 
 
@@ -56,6 +59,16 @@ class Namespace:
 
     def socket(self, family, kind, protocol=0):
         """A socket that lives in the namespace."""
+        return self.call(socket.socket, family, kind, protocol)
+
+    def tap_queue(self, device):
+        """A file that is a queue of the tap device, made by the first of them; the caller's to close."""
+        file = self.call(os.open, "/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
+        fcntl.ioctl(file, TUNSETIFF, struct.pack("16sH22x", device.encode(), IFF_TAP_QUEUE))
+        return file
+
+    def call(self, function, *arguments):
+        """Calls a function in the namespace, in the calling thread."""
         library = ctypes.CDLL(None, use_errno=True)
         own = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
         other = os.open(f"/run/netns/{self.name}", os.O_RDONLY)
@@ -63,7 +76,7 @@ class Namespace:
             if library.setns(other, CLONE_NEWNET):
                 raise OSError(ctypes.get_errno(), "setns")
             try:
-                return socket.socket(family, kind, protocol)
+                return function(*arguments)
             finally:
                 if library.setns(own, CLONE_NEWNET):
                     os.abort()

@@ -96,12 +96,12 @@ class Switch:
     def check_output(child):
         assert not SANITIZER.search(child.output), child.output[-20000:]
 
-    def weft(self, *arguments, namespace=None):
+    def weft(self, *arguments, namespace=None, pass_fds=()):
         """Runs the command; returns its output, or raises WeftError."""
         arguments = list(map(str, arguments))
         enter = ["ip", "netns", "exec", namespace] if namespace else []
         done = subprocess.run([*enter, self.directory / "weft", "--socket", self.api, *arguments], text=True,
-                              capture_output=True, timeout=60)
+                              capture_output=True, timeout=60, pass_fds=pass_fds)
         assert not SANITIZER.search(done.stderr), done.stderr
         if done.returncode != 0:
             raise WeftError(arguments, done)

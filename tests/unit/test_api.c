@@ -279,15 +279,17 @@ static unsigned count_fds(void)
 	return count;
 }
 
+#define FDS 100u /* more than a tap has queues */
+
 /* Sends a request and `count` copies of a descriptor with it. */
 static void send_with_fds(int socket, const char *text, int fd, unsigned count)
 {
-	char control[CMSG_SPACE(16 * sizeof(int))] __attribute__((aligned(8))) = { 0 };
+	char control[CMSG_SPACE(FDS * sizeof(int))] __attribute__((aligned(8))) = { 0 };
 	struct iovec vector = { (void *)(uintptr_t)text, strlen(text) };
 	struct msghdr message = { .msg_iov = &vector, .msg_iovlen = 1, .msg_control = control };
 	struct cmsghdr *c = (struct cmsghdr *)control;
 
-	assert_true(count <= 16);
+	assert_true(count <= FDS);
 	message.msg_controllen = CMSG_SPACE(count * sizeof(int));
 	c->cmsg_level = SOL_SOCKET;
 	c->cmsg_type = SCM_RIGHTS;
@@ -297,12 +299,17 @@ static void send_with_fds(int socket, const char *text, int fd, unsigned count)
 	assert_int_equal(sendmsg(socket, &message, MSG_NOSIGNAL), strlen(text));
 }
 
+#define ADD_TAP                                                                                    \
+	"{\"method\": \"port_add\", \"params\": {\"name\": \"t\", \"config\": \"{network: lab, "   \
+	"tap: given}\"}}\n"
+
 static void test_descriptors_nobody_takes_are_closed(void **state)
 {
 	static const char *const requests[] = {
 		"{\"method\": \"version\"}\n",
 		("{\"method\": \"port_add\", \"params\": {\"name\": \"p\", \"config\": \"{network: "
 		 "lab, 'null': {}}\"}}\n"),
+		ADD_TAP,
 		"{\"method\": \"port_add\", \"params\": {\"name\": \"p\", \"config\": \"{\"}}\n",
 		"garbage\n",
 		"{\"method\"", /* never a whole request */
@@ -316,7 +323,7 @@ static void test_descriptors_nobody_takes_are_closed(void **state)
 			char *line = NULL, byte;
 
 			assert_int_equal(pipe(ends), 0);
-			send_with_fds(client, requests[i], ends[1], 1 + round % 16);
+			send_with_fds(client, requests[i], ends[1], 1 + round * 2);
 			close(ends[1]);
 			if (strchr(requests[i], '\n') != NULL) {
 				line = receive_line(f, client);
@@ -351,6 +358,42 @@ static void test_a_descriptor_goes_only_to_a_tap(void **state)
 	free(line);
 	close(client);
 	expect(f, "{\"method\": \"show\", \"params\": {\"what\": \"ports\"}}", "{\"result\":[]}");
+}
+
+/* Each must be a queue of a tap; an error counts them, as their numbers here are nobody's. */
+static void test_several_descriptors(void **state)
+{
+	static const struct {
+		unsigned count;
+		const char *error;
+	} cases[] = {
+		{ 1, "descriptor 1 of those passed (--tap-fd): not an open file of a tap" },
+		{ 64, "descriptor 1 of those passed (--tap-fd): not an open file of a tap" },
+		{ 65, "port t: more file descriptors came than could be taken; allowed: 1 to 64" },
+		{ FDS, "port t: more file descriptors came than could be taken; allowed: 1 to 64" },
+	};
+	struct fixture *f = *state;
+	unsigned before;
+
+	expect(f, ADD_NETWORK, "{\"result\":{}}");
+	for (unsigned i = 0; i < 10; i++)
+		turn(f); /* its client is gone */
+	before = count_fds();
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		int client = connect_to(f->path);
+		char *line;
+
+		send_with_fds(client, ADD_TAP, client, cases[i].count);
+		line = receive_line(f, client);
+		assert_non_null(line);
+		if (strstr(line, cases[i].error) == NULL)
+			fail_msg("%s does not say \"%s\"", line, cases[i].error);
+		free(line);
+		close(client);
+	}
+	for (unsigned i = 0; i < 10; i++)
+		turn(f);
+	assert_int_equal(count_fds(), before);
 }
 
 /* "{fd: 0}" over the API would take one of the daemon's own files. */
@@ -390,6 +433,7 @@ int main(void)
 		TEST(test_clients_are_bounded),
 		TEST(test_descriptors_nobody_takes_are_closed),
 		TEST(test_a_descriptor_goes_only_to_a_tap),
+		TEST(test_several_descriptors),
 		TEST(test_descriptors_by_number_are_refused),
 	};
 

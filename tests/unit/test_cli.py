@@ -38,7 +38,7 @@ class Server:
         client, _ = self.socket.accept()
         text = b""
         while not text.endswith(b"\n"):
-            data, control, _, _ = client.recvmsg(65536, socket.CMSG_SPACE(64))
+            data, control, _, _ = client.recvmsg(65536, socket.CMSG_SPACE(256))
             if not data:
                 break
             text += data
@@ -230,8 +230,27 @@ class Weft(unittest.TestCase):
         self.assertEqual(os.read(reading, 2), b"x")
         self.assertEqual(os.read(reading, 2), b"")
         os.close(reading)
-        done, _ = self.ask("port", "add", "p", "--tap-fd", "1000")
-        self.assertEqual(done.returncode, 1)
+        done, server = self.ask("port", "add", "p", "--tap-fd", "1000")
+        self.assertEqual((done.returncode, server.request), (1, None))
+        self.assertIn("--tap-fd 1000: Bad file descriptor", done.stderr)
+
+    def test_several_descriptors_are_passed(self):
+        files = [os.open("/dev/null", os.O_RDONLY) for _ in range(65)]
+        done, server = self.ask("port", "add", "p", *(f"--tap-fd={file}" for file in files[:64]), "--queues", "64",
+                                pass_fds=files)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(server.request["params"]["config"], '{"tap": "given", "queues": "64"}')
+        self.assertEqual(len(server.fds), 64)
+        for file in server.fds:
+            os.close(file)
+        done, _ = self.ask("port", "add", "p", *(f"--tap-fd={file}" for file in files), pass_fds=files)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("too many --tap-fd; allowed: at most 64", done.stderr)
+        done, _ = self.ask("port", "add", "p", "--tap-fd", "5", "--vlan", "1", "--tap-fd", "5")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("--tap-fd: 5 is there twice", done.stderr)
+        for file in files:
+            os.close(file)
 
     def test_table_is_aligned_and_harmless(self):
         rows = [{"name": "a", "network": "lab", "type": "null", "link": "up", "fault": None,

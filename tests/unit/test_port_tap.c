@@ -441,7 +441,19 @@ static void test_given_queues(void **state)
 	options->fd_count = 3;
 	memcpy(options->fds, fds, sizeof(fds));
 	fixture_refused(f, EINVAL, "is of 'weft2', those before it of 'weft1'");
+	assert_int_equal(strncmp(f->error.text, "fd ", 3), 0);
+	options->passed = true;
+	fixture_refused(f, EINVAL, "descriptor 3 of those passed (--tap-fd): is of 'weft2'");
+	options->passed = false;
+	/* Two of the one queue that it has. */
+	options->fds[0] = fds[2];
+	options->fds[1] = dup(fds[2]);
 	options->fd_count = 2;
+	f->files++;
+	fixture_refused(f, EINVAL, "'weft2' was attached without IFF_MULTI_QUEUE; allowed: one");
+	close(options->fds[1]);
+	f->files--;
+	memcpy(options->fds, fds, sizeof(fds));
 	options->queues = 3;
 	fixture_refused(f, EINVAL, "allowed: 2");
 	for (options->queues = 1; options->queues <= 2; options->queues++) {
