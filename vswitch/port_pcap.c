@@ -183,8 +183,12 @@ static uint32_t pcap_port_send(struct port_queue *queue, struct frame *const *fr
 	uint32_t sent = 0;
 
 	for (uint32_t i = 0; i < count; i++) {
-		if (record && pcapng_write(record, frames[i], PCAPNG_OUTBOUND, time) != 0) {
-			counter_drop(counters, DROP_WRITE_FAILED, 1);
+		int rc = record ? pcapng_write(record, frames[i], PCAPNG_OUTBOUND, time) : 0;
+
+		if (rc != 0) {
+			counter_drop(
+			    counters,
+			    rc == -EMSGSIZE ? DROP_FRAME_TOO_LONG_FOR_PORT : DROP_WRITE_FAILED, 1);
 			continue;
 		}
 		bytes += frames[i]->length;

@@ -367,6 +367,8 @@ static enum drop_reason write_error(struct tap *tap, int code)
 		return DROP_PORT_DOWN;
 	case EIO: /* the interface is set down */
 		return DROP_PORT_DOWN;
+	case EMSGSIZE:
+		return DROP_FRAME_TOO_LONG_FOR_PORT;
 	default:
 		return DROP_WRITE_FAILED;
 	}

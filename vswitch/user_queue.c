@@ -32,6 +32,10 @@ bool user_queue_put(struct user_queue *queue, const struct frame *frame, enum dr
 	_Atomic uint32_t *waiting = &queue->waiting[frame->arrival];
 	size_t size = frame_ring_entry_size(frame->length);
 
+	if (frame->length > FRAME_LENGTH_MAX) {
+		*reason = DROP_FRAME_TOO_LONG_FOR_PORT;
+		return false;
+	}
 	/* relaxed: see struct user_queue. */
 	if (atomic_load_explicit(waiting, memory_order_relaxed) + 2 * size >
 	    frame_ring_room(queue->ring)) {

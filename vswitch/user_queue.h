@@ -27,7 +27,8 @@ struct user_queue *user_queue_create(size_t bytes);
 void user_queue_destroy(struct user_queue *queue);
 
 /* Putter. Copies a frame without offload state. False with the reason when its port has its share,
- * or the ring no room: the frame is the caller's to drop. Seen after frame_ring_flush(). */
+ * the ring no room, or it is longer than FRAME_LENGTH_MAX: the frame is the caller's to drop. Seen
+ * after frame_ring_flush(). */
 bool user_queue_put(struct user_queue *queue, const struct frame *frame, enum drop_reason *reason);
 
 /* Taker. Gives the room of the oldest frame back, to the ring and to its port. */

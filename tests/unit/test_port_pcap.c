@@ -287,6 +287,11 @@ static void test_records(void **state)
 		assert_int_equal(fixture_send(f, &frame), 1);
 	assert_int_equal(atomic_load(&f->counters.transmit_packets), 5);
 	assert_int_equal(atomic_load(&f->counters.transmit_bytes), 5 * 1192);
+	/* The longest with a tag more: refused before it is looked at. */
+	frame.length = FRAME_LENGTH_MAX + 4;
+	assert_int_equal(fixture_send(f, &frame), 0);
+	assert_int_equal(fixture_drops(f, DROP_FRAME_TOO_LONG_FOR_PORT), 1);
+	frame.length = 1192;
 	/* The file can be read while it is written. */
 	strcpy(options->replay, options->record);
 	options->record[0] = '\0';

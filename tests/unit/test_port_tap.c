@@ -177,6 +177,13 @@ static void test_sends(void **state)
 	}
 	assert_int_equal(atomic_load(&f->counters.transmit_bytes), total);
 	assert_int_equal(atomic_load(&f->counters.transmit_packets), 8);
+	/* The longest with a tag more, in too many pieces: refused before it is looked at. */
+	{
+		struct frame frame = make_frame(FRAME_LENGTH_MAX + 4, segments);
+
+		assert_int_equal(fixture_send(f, &frame), 0);
+		assert_int_equal(fixture_drops(f, DROP_FRAME_TOO_LONG_FOR_PORT), 1);
+	}
 	close(peer);
 	fixture_close(f);
 }

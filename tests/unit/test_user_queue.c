@@ -111,7 +111,7 @@ static void test_too_long(void **state)
 	struct user_queue *queue = *state;
 
 	assert_false(put(queue, 1, FRAME_LENGTH_MAX + 1));
-	assert_int_equal(reason, DROP_NO_BUFFERS);
+	assert_int_equal(reason, DROP_FRAME_TOO_LONG_FOR_PORT);
 	assert_int_equal(atomic_load(&queue->waiting[1]), 0);
 	assert_true(put(queue, 1, FRAME_LENGTH_MAX));
 }
