@@ -52,6 +52,23 @@ struct frame *burst_lend(struct burst *burst, const uint8_t *bytes, uint32_t len
 	return frame;
 }
 
+void frame_pull(struct frame *frame)
+{
+	struct frame_segment *segment = frame->segments;
+	uint32_t more = FRAME_HEAD_MAX - FRAME_HEAD_SHALLOW;
+
+	if (!frame->shallow)
+		return;
+	if (more > segment->length)
+		more = segment->length;
+	memcpy(frame->head + FRAME_HEAD_SHALLOW, segment->base, more);
+	segment->base += more;
+	segment->length -= more;
+	frame->head_length = (uint16_t)(FRAME_HEAD_SHALLOW + more);
+	frame->segment_count = segment->length > 0;
+	frame->shallow = 0;
+}
+
 void frame_copy_out(const struct frame *frame, uint32_t offset, uint32_t length, void *to)
 {
 	uint8_t *out = to;
@@ -99,12 +116,12 @@ void frame_clone(struct frame *to, uint8_t *head, const struct frame *from)
 
 static void frame_shift_offsets(struct frame *frame, int by)
 {
-	uint16_t *offsets[] = { &frame->l3_offset, &frame->l4_offset, &frame->payload_offset };
-
-	for (size_t i = 0; i < sizeof(offsets) / sizeof(offsets[0]); i++) {
-		if (*offsets[i] != 0)
-			*offsets[i] = (uint16_t)(*offsets[i] + by);
-	}
+	if (frame->l3_offset != 0)
+		frame->l3_offset = (uint8_t)(frame->l3_offset + by);
+	if (frame->l4_offset != 0)
+		frame->l4_offset = (uint16_t)(frame->l4_offset + by);
+	if (frame->payload_offset != 0)
+		frame->payload_offset = (uint16_t)(frame->payload_offset + by);
 	if (frame->flags & FRAME_NEEDS_CSUM)
 		frame->csum_start = (uint16_t)(frame->csum_start + by);
 	frame->length = (uint32_t)((int)frame->length + by);

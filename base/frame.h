@@ -19,9 +19,14 @@
  * it a head begins where a cache line does, as a guest's buffer mostly does too: so the copies in
  * and out move whole lines, and what follows the head begins with one. */
 #define FRAME_HEADROOM (64u + 12u)
-#define FRAME_HEAD_MAX (192u - 12u) /* all of Ethernet + 2 tags + IPv6 + extension headers + TCP   \
-				     */
-#define FRAME_SLOT	 (FRAME_HEADROOM + FRAME_HEAD_MAX)
+#define FRAME_HEAD_MAX                                                                             \
+	(192u - 12u) /* all of Ethernet + 2 tags + IPv6 + extension headers + TCP                  \
+		      */
+/* What of a shallow frame is in its head: with the header before it, one cache line. */
+#define FRAME_HEAD_SHALLOW (64u - 12u)
+/* From one head to the next: one line more than a head needs, so an odd number of them. The first
+ * lines of a burst's heads, which are the busy ones, then lie in all sets of the cache. */
+#define FRAME_SLOT	 (FRAME_HEADROOM + FRAME_HEAD_MAX + 64u)
 #define FRAME_LENGTH_MIN 14u
 #define FRAME_LENGTH_MAX 65553u /* Ethernet, one 802.1Q tag, and an IP packet of 65,535 bytes */
 
@@ -48,10 +53,11 @@ struct frame_segment {
 };
 
 struct frame {
-	uint8_t *head; /* head_length bytes; FRAME_HEADROOM writable before */
-	const struct frame_segment *segments; /* what follows the head, in order; none empty */
-	uint32_t length;		      /* all bytes, head_length + the segments */
-	uint16_t head_length; /* min(length, FRAME_HEAD_MAX), or less by segmentation */
+	uint8_t *head;			/* head_length bytes; FRAME_HEADROOM writable before */
+	struct frame_segment *segments; /* what follows the head, in order; none empty */
+	uint32_t length;		/* all bytes, head_length + the segments */
+	/* min(length, FRAME_HEAD_MAX), or less by segmentation; FRAME_HEAD_SHALLOW when shallow */
+	uint16_t head_length;
 	uint16_t segment_count;
 
 	/* Offload state, valid after vnet_header_to_frame() or zero. */
@@ -64,14 +70,15 @@ struct frame {
 	    csum_offset; /* csum_start + csum_offset + 2 <= head_length when FRAME_NEEDS_CSUM */
 
 	/* Parsed by parse_frame(), for frames whose offloads need it; else 0. Offsets from head. */
-	uint16_t l3_offset;
 	uint16_t l4_offset;	 /* 0: no L4 header within the head */
 	uint16_t payload_offset; /* after the L4 header, 0 when unknown */
-	uint8_t ip_version;	 /* 4, 6, or 0 */
-	uint8_t l4_protocol;	 /* IPPROTO_... when l4_offset */
+	uint8_t l3_offset;
+	uint8_t ip_version;  /* 4, 6, or 0 */
+	uint8_t l4_protocol; /* IPPROTO_... when l4_offset */
 
 	/* Set by the bridge on the way in. */
 	uint8_t tagged;	   /* 1 when an 802.1Q tag stands at head + 12 */
+	uint8_t shallow;   /* 1 when more belongs into the head: see frame_pull() */
 	uint8_t punt;	   /* why it goes to control, when it does; else 0 */
 	uint16_t vlan;	   /* VLAN it belongs to; 0 in a network without VLANs */
 	uint16_t priority; /* PCP and DEI of the tag, in their places in the TCI */
@@ -81,7 +88,7 @@ struct frame {
 /* Room for the frames of one burst: array, heads, segment list, and a bulk buffer for payload that
  * has no home of its own (taps, files). One for arrival and one for what edges make of frames
  * (clones with another tag, segments of a GSO frame); each reset at the start of its use. */
-#define BURST_FRAMES 64u
+#define BURST_FRAMES 128u
 #define BURST_SEGMENTS                                                                             \
 	33792u /* one chain of the longest ring (32,768), and 16 for each other frame */
 #define BURST_BULK (1024u * 1024u)
@@ -91,6 +98,7 @@ struct burst {
 	uint32_t segment_count;		/* segments in use */
 	uint32_t bulk_used;		/* bytes of bulk in use */
 	uint32_t limit;			/* receive stops at this count, <= BURST_FRAMES */
+	bool shallow;			/* frames may be; who receives sets it before, or not */
 	struct frame_segment *segments; /* BURST_SEGMENTS */
 	uint8_t *bulk;			/* BURST_BULK bytes */
 	struct frame frames[BURST_FRAMES];
@@ -121,13 +129,20 @@ static inline uint8_t *burst_head(struct burst *burst, uint32_t i)
  * `length` is FRAME_LENGTH_MIN to FRAME_LENGTH_MAX. Returns the frame. */
 struct frame *burst_lend(struct burst *burst, const uint8_t *bytes, uint32_t length);
 
+/* A shallow frame is one whose head holds no more than a bridge looks at. One segment follows,
+ * whose base has the FRAME_HEAD_SHALLOW bytes of the head and the net header's 12 before it, in one
+ * piece. This brings into the head what else belongs there, and must come before anything looks
+ * further, and before the frame is cloned; of others it changes nothing. */
+void frame_pull(struct frame *frame);
+
 /* Copies `length` bytes from `offset` of the frame to `to`; the caller has checked that
  * offset + length <= frame->length. */
 void frame_copy_out(const struct frame *frame, uint32_t offset, uint32_t length, void *to);
 
-/* Makes *to the same frame as *from but with a head of its own at `head` (FRAME_HEADROOM before
- * it, FRAME_HEAD_MAX behind), which the caller may edit; segments stay shared. A head longer than
- * FRAME_HEAD_MAX (after frame_push_tag) begins in the headroom, so use to->head. */
+/* Makes *to the same frame as *from, which is not shallow, but with a head of its own at `head`
+ * (FRAME_HEADROOM before it, FRAME_HEAD_MAX behind), which the caller may edit; segments stay
+ * shared. A head longer than FRAME_HEAD_MAX (after frame_push_tag) begins in the headroom, so use
+ * to->head. */
 void frame_clone(struct frame *to, uint8_t *head, const struct frame *from);
 
 /* Tag edits on a head of the worker's own; offsets of checksum and headers move along.

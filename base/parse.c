@@ -31,9 +31,11 @@ void parse_frame(struct frame *frame)
 {
 	struct datagram datagram;
 	uint16_t ethertype;
-	uint32_t l3 = parse_network_offset(frame, &ethertype);
+	uint32_t l3;
 	int version = 0;
 
+	frame_pull(frame);
+	l3 = parse_network_offset(frame, &ethertype);
 	frame->ip_version = 0;
 	frame->l3_offset = 0;
 	frame->l4_offset = 0;
@@ -48,7 +50,7 @@ void parse_frame(struct frame *frame)
 	if (version == 0)
 		return;
 	frame->ip_version = (uint8_t)version;
-	frame->l3_offset = (uint16_t)l3;
+	frame->l3_offset = (uint8_t)l3;
 	if (datagram.l4 != 0)
 		parse_l4(frame, &datagram);
 }

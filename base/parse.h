@@ -17,9 +17,10 @@
 #define PARSE_TCP_LENGTH  20u /* without options */
 #define PARSE_UDP_LENGTH  8u
 
-/* Sets ip_version, l3_offset, l4_offset, l4_protocol and payload_offset. A header that is
- * truncated, lies about its length, or lies beyond the head leaves its fields 0; an IP fragment
- * (RFC 791, RFC 8200) has no L4. Never fails: an unknown frame is simply one with ip_version 0. */
+/* Brings the whole head in (frame_pull()), and sets ip_version, l3_offset, l4_offset, l4_protocol
+ * and payload_offset. A header that is truncated, lies about its length, or lies beyond the head
+ * leaves its fields 0; an IP fragment (RFC 791, RFC 8200) has no L4. Never fails: an unknown frame
+ * is simply one with ip_version 0. */
 void parse_frame(struct frame *frame);
 
 /* A hash of addresses, protocol and ports (of the MACs for what is not IP), equal for all frames of

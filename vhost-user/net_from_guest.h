@@ -161,7 +161,7 @@ struct net_plain {
 	struct frame *frame;
 	uint8_t *head;
 	struct frame_segment *segment;
-	uint32_t header_size;
+	bool shallow; /* these are to be */
 	uint64_t bytes;
 };
 
@@ -173,6 +173,7 @@ static inline void net_plain_open(struct net_plain *plain, const struct net_from
 	plain->frame = &net->burst->frames[net->count];
 	plain->head = burst_head(net->burst, net->count);
 	plain->segment = &net->burst->segments[net->segment_count];
+	plain->shallow = net->burst->shallow;
 	plain->bytes = net->bytes;
 	if (net->header_size != VNET_HEADER_SIZE)
 		*count = 0;
@@ -188,26 +189,28 @@ static inline void net_plain_close(const struct net_plain *plain, struct net_fro
 }
 
 /* As net_from_guest_single() for the next frame. False: it takes another way, nothing is changed.
- */
+ * `shallow` is plain->shallow, which a loop may know beforehand. */
 static inline __attribute__((always_inline)) bool
-net_plain_take(struct net_plain *plain, const uint8_t *host, uint32_t length)
+net_plain_take(struct net_plain *plain, const uint8_t *host, uint32_t length, bool shallow)
 {
 	uint8_t *header = plain->head - VNET_HEADER_SIZE;
 	struct frame *frame = plain->frame;
 	uint32_t frame_length = length - VNET_HEADER_SIZE;
-	uint32_t head_length = frame_length, segments = 0;
+	uint32_t head_length = shallow ? FRAME_HEAD_SHALLOW : FRAME_HEAD_MAX, segments = 1;
 	uint16_t asked;
 
 	if (!net_from_guest_fits(frame_length))
 		return false;
-	if (frame_length > FRAME_HEAD_MAX) {
-		head_length = FRAME_HEAD_MAX;
-		segments = 1;
-		net_copy_lines(header, host, VNET_HEADER_SIZE + FRAME_HEAD_MAX);
-		plain->segment->base = host + VNET_HEADER_SIZE + FRAME_HEAD_MAX;
-		plain->segment->length = frame_length - FRAME_HEAD_MAX;
+	if (frame_length > head_length) {
+		net_copy_lines(header, host, VNET_HEADER_SIZE + head_length);
+		plain->segment->base = host + VNET_HEADER_SIZE + head_length;
+		plain->segment->length = frame_length - head_length;
+	} else if (shallow) {
+		return false;
 	} else {
 		net_copy_short(header, host, length);
+		head_length = frame_length;
+		segments = 0;
 	}
 	/* Flags and GSO type. */
 	memcpy(&asked, header, sizeof(asked));
@@ -219,6 +222,7 @@ net_plain_take(struct net_plain *plain, const uint8_t *host, uint32_t length)
 		.length = frame_length,
 		.head_length = (uint16_t)head_length,
 		.segment_count = (uint16_t)segments,
+		.shallow = shallow,
 	};
 	plain->frame++;
 	plain->head += FRAME_SLOT;

@@ -20,7 +20,8 @@
 #define SPLIT_AHEAD_HEADS  (4u * BURST_FRAMES)
 #define SPLIT_NOT_SIMPLE   (SPLIT_DESCRIPTOR_NEXT | SPLIT_DESCRIPTOR_INDIRECT)
 
-enum split_direction { SPLIT_FROM_GUEST, SPLIT_TO_GUEST };
+/* Shallow: from the guest, and no more is asked for of each frame than a shallow head takes. */
+enum split_direction { SPLIT_FROM_GUEST, SPLIT_SHALLOW, SPLIT_TO_GUEST };
 
 /* A chain that has been read. */
 struct split_chain_ahead {
@@ -85,7 +86,7 @@ static inline void split_ahead_guess(struct virtqueue *vq, const struct guest_wi
 	last = split_ahead_at(vq->ahead, (uint16_t)(vq->ahead->end - 1));
 	before = split_ahead_at(vq->ahead, (uint16_t)(vq->ahead->end - 2));
 	__builtin_prefetch(split_descriptor_at(vq, (uint16_t)(last->head + 1)));
-	if (direction == SPLIT_FROM_GUEST)
+	if (direction != SPLIT_TO_GUEST)
 		guest_window_prefetch_head(window, 2 * last->first.address - before->first.address,
 					   0);
 }
@@ -166,8 +167,10 @@ static inline void split_ahead_read(struct virtqueue *vq, struct guest_window *w
 					 chain->first.length <= window->size - offset,
 				     1)) {
 			chain->host = window->host + offset;
-			if (direction == SPLIT_FROM_GUEST)
-				guest_window_prefetch_host(chain->host, chain->first.length);
+			if (direction != SPLIT_TO_GUEST)
+				guest_window_prefetch_host(chain->host, direction == SPLIT_SHALLOW
+									    ? 0
+									    : chain->first.length);
 		} else {
 			chain->host =
 			    split_ahead_other(vq, window, direction, position, &chain->first);

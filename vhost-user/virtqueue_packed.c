@@ -177,6 +177,7 @@ static uint32_t packed_to_guest(struct virtqueue *vq, struct frame *const *frame
 	if (send.used > 0)
 		packed_used_publish(vq, send.used, send.cursor->position);
 	if (sent > 0) {
+		vq->ahead_frames = net_to_guest_ahead(sent, bytes);
 		counter_add(&counters->transmit_packets, sent);
 		counter_add(&counters->transmit_bytes, bytes);
 	}
@@ -258,7 +259,7 @@ static __attribute__((noinline)) uint32_t packed_take_plain(struct net_from_gues
 		const uint8_t *host = cursor->hosts[place % PACKED_AHEAD];
 
 		if (host == NULL || (at->flags & kind) != 0 ||
-		    !net_plain_take(&plain, host, at->length))
+		    !net_plain_take(&plain, host, at->length, plain.shallow))
 			break;
 		packed_used_put(used + i, at->id, 1, 0);
 	}
@@ -370,7 +371,7 @@ static uint32_t packed_send_simple(struct packed_send *send, struct frame *const
 	count = packed_cursor_count(cursor);
 	if (count > send->frames)
 		count = send->frames;
-	for (uint32_t i = 0; i < NET_AHEAD && i < count; i++)
+	for (uint32_t i = 0; i < send->vq->ahead_frames && i < count; i++)
 		packed_send_ask(cursor, i, frames[i]);
 	/* For the next call, which may well have as many frames; meanwhile the first lines come. */
 	packed_cursor_read(cursor, 2 * send->frames);
@@ -399,6 +400,7 @@ static __attribute__((noinline)) uint32_t packed_send_plain(struct packed_send *
 {
 	struct packed_used *used = send->vq->journal->entries + send->used;
 	const struct packed_cursor *cursor = send->cursor;
+	const uint32_t distance = send->vq->ahead_frames;
 	uint32_t place = cursor->place, i;
 	uint64_t length = 0;
 
@@ -407,8 +409,8 @@ static __attribute__((noinline)) uint32_t packed_send_plain(struct packed_send *
 		uint8_t *host = cursor->hosts[place % PACKED_AHEAD];
 		const struct frame *frame = frames[i];
 
-		if (i + NET_AHEAD < count)
-			packed_send_ask(cursor, i + NET_AHEAD, frames[i + NET_AHEAD]);
+		if (i + distance < count)
+			packed_send_ask(cursor, i + distance, frames[i + distance]);
 		if (!packed_takes_frame(host, at) || !net_to_guest_plain(frame, host, at->length))
 			break;
 		packed_used_put(used + i, at->id, 1, VNET_HEADER_SIZE + frame->length);

@@ -33,7 +33,8 @@ static uint32_t split_take(struct virtqueue *vq, struct net_from_guest *net, uin
 			   struct port_counters *counters);
 static uint32_t split_take_simple(struct virtqueue *vq, struct net_from_guest *net, uint32_t i,
 				  uint32_t count);
-static void split_read_sources(struct virtqueue *vq, struct guest_window *window, uint32_t count);
+static void split_read_sources(struct virtqueue *vq, struct guest_window *window, uint32_t count,
+			       bool shallow);
 static void split_read_targets(struct virtqueue *vq, struct guest_window *window, uint32_t count);
 static uint32_t split_take_plain(struct net_from_guest *net, struct split_ahead *ahead,
 				 uint16_t position, uint32_t count, uint16_t *heads);
@@ -103,7 +104,7 @@ static uint32_t split_from_guest(struct virtqueue *vq, struct burst *burst,
 		room = waiting;
 	guest_window_open(&net.window, vq->memory, vq->region_hint);
 	net_from_guest_open(&net, burst, vq->header_size, vq->offloads_from_guest);
-	split_read_sources(vq, &net.window, room);
+	split_read_sources(vq, &net.window, room, burst->shallow);
 	taken = split_take(vq, &net, room, counters);
 	vq->last_available = (uint16_t)(vq->last_available + taken);
 	vq->region_hint = net.window.index;
@@ -173,6 +174,7 @@ static uint32_t split_to_guest(struct virtqueue *vq, struct frame *const *frames
 	if (send.used != vq->last_used)
 		split_used_publish(vq, send.used);
 	if (sent > 0) {
+		vq->ahead_frames = net_to_guest_ahead(sent, bytes);
 		counter_add(&counters->transmit_packets, sent);
 		counter_add(&counters->transmit_bytes, bytes);
 	}
@@ -225,14 +227,26 @@ static uint32_t split_take_simple(struct virtqueue *vq, struct net_from_guest *n
  */
 
 /* Reads `count` chains, if that was not done by the call before, and as many for the next call. */
-static __attribute__((noinline)) void
-split_read_sources(struct virtqueue *vq, struct guest_window *window, uint32_t count)
+static inline __attribute__((always_inline)) void split_read_ahead(struct virtqueue *vq,
+								   struct guest_window *window,
+								   enum split_direction direction,
+								   uint32_t count)
 {
 	struct guest_window local = *window;
 
-	split_ahead_fill(vq, &local, SPLIT_FROM_GUEST, count);
-	split_ahead_read(vq, &local, SPLIT_FROM_GUEST, split_ahead_limit(vq, SPLIT_AHEAD_CHAINS));
+	split_ahead_fill(vq, &local, direction, count);
+	split_ahead_read(vq, &local, direction, split_ahead_limit(vq, SPLIT_AHEAD_CHAINS));
 	*window = local;
+}
+
+static __attribute__((noinline)) void
+split_read_sources(struct virtqueue *vq, struct guest_window *window, uint32_t count, bool shallow)
+{
+	/* Two loops of one source. */
+	if (shallow)
+		split_read_ahead(vq, window, SPLIT_SHALLOW, count);
+	else
+		split_read_ahead(vq, window, SPLIT_FROM_GUEST, count);
 }
 
 static __attribute__((noinline)) void
@@ -245,25 +259,37 @@ split_read_targets(struct virtqueue *vq, struct guest_window *window, uint32_t c
 }
 
 /* `count` chains from `position` on, as long as they are plain, and their heads. */
+static inline __attribute__((always_inline)) uint32_t
+split_take_each(struct net_plain *plain, struct split_ahead *ahead, uint16_t position,
+		uint32_t count, uint16_t *heads, bool shallow)
+{
+	uint32_t i;
+
+	for (i = 0; i < count; i++, position++) {
+		const struct split_chain_ahead *chain = split_ahead_at(ahead, position);
+
+		if (chain->host == NULL ||
+		    !net_plain_take(plain, chain->host, chain->first.length, shallow))
+			break;
+		heads[i] = chain->head;
+	}
+	return i;
+}
+
 static __attribute__((noinline)) uint32_t split_take_plain(struct net_from_guest *net,
 							   struct split_ahead *ahead,
 							   uint16_t position, uint32_t count,
 							   uint16_t *heads)
 {
 	struct net_plain plain;
-	uint32_t i;
+	uint32_t taken;
 
 	net_plain_open(&plain, net, &count);
-	for (i = 0; i < count; i++, position++) {
-		const struct split_chain_ahead *chain = split_ahead_at(ahead, position);
-
-		if (chain->host == NULL ||
-		    !net_plain_take(&plain, chain->host, chain->first.length))
-			break;
-		heads[i] = chain->head;
-	}
+	/* Two loops of one source. */
+	taken = plain.shallow ? split_take_each(&plain, ahead, position, count, heads, true)
+			      : split_take_each(&plain, ahead, position, count, heads, false);
 	net_plain_close(&plain, net);
-	return i;
+	return taken;
 }
 
 /* The same for chains of one buffer or two, whatever their headers ask for. */
@@ -357,7 +383,7 @@ static uint32_t split_send_simple(struct split_send *send, struct frame *const *
 	count = (uint16_t)(vq->ahead->end - position);
 	if (count > send->frames)
 		count = send->frames;
-	for (uint32_t i = 0; i < NET_AHEAD && i < count; i++)
+	for (uint32_t i = 0; i < vq->ahead_frames && i < count; i++)
 		split_send_ask(vq->ahead, (uint16_t)(position + i), frames[i]);
 	/* For the next call, which may well have as many frames; meanwhile the first lines come. */
 	split_read_targets(vq, &send->net.window, 2 * send->frames);
@@ -378,7 +404,7 @@ static __attribute__((noinline)) uint32_t split_send_plain(struct split_send *se
 							   uint64_t *bytes)
 {
 	struct split_used *ring = split_used_at(send->vq, 0);
-	const uint32_t mask = send->vq->size - 1u;
+	const uint32_t mask = send->vq->size - 1u, distance = send->vq->ahead_frames;
 	struct split_ahead *ahead = send->vq->ahead;
 	struct frame *const *end = frames + count, *const * at;
 	uint32_t used = send->used, next = position;
@@ -388,8 +414,8 @@ static __attribute__((noinline)) uint32_t split_send_plain(struct split_send *se
 		const struct split_chain_ahead *chain = split_ahead_at(ahead, (uint16_t)next);
 		const struct frame *frame = *at;
 
-		if (at + NET_AHEAD < end)
-			split_send_ask(ahead, (uint16_t)(next + NET_AHEAD), at[NET_AHEAD]);
+		if (at + distance < end)
+			split_send_ask(ahead, (uint16_t)(next + distance), at[distance]);
 		if (chain->host == NULL ||
 		    !net_to_guest_plain(frame, chain->host, chain->first.length))
 			break;

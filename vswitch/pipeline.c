@@ -93,6 +93,7 @@ static void burst_guard(struct worker_context *context, const struct port_view *
 		struct frame *frame = &burst->frames[i];
 		enum drop_reason reason;
 
+		frame_pull(frame);
 		switch (guard_check(guard, frame, &reason)) {
 		case GUARD_PASS:
 			if (kept != i)

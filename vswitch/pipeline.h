@@ -89,6 +89,14 @@ static inline uint64_t pipeline_measured(struct worker_context *context, uint32_
 	return cycles;
 }
 
+/* Whether nobody looks beyond the addresses of what comes from this port, nearly always. */
+static inline bool pipeline_is_shallow(const struct port_view *from)
+{
+	/* relaxed: only speed hangs on it. */
+	return from->bridge != NULL && from->bridge->gateway_port == MAC_TABLE_NO_PORT &&
+	       atomic_load_explicit(&from->port->guard, memory_order_relaxed) == NULL;
+}
+
 /* Decides and transmits all frames of `burst`, which came from the port of `from`. When it returns
  * no frame is referenced any more. */
 void pipeline_run(struct worker_context *context, const struct port_view *from,

@@ -114,6 +114,7 @@ static void transmit_edited(struct transmission *t, const struct port_view *to, 
 	burst_reset(t->context->edge);
 	for (uint32_t i = 0; i < count; i++) {
 		if (!takes_as_is(to, frames[i], offloads)) {
+			frame_pull(frames[i]);
 			transmission_add_edited(t, frames[i], offloads,
 						vlan_egress_edit(&to->member->vlan, frames[i]));
 			continue;

@@ -98,6 +98,7 @@ static void injection_run(struct worker_context *context, const struct worker_in
 	/* relaxed: a bound, nothing hangs on it. */
 	atomic_fetch_sub_explicit(&from->port->injected, 1, memory_order_relaxed);
 	burst_reset(burst);
+	burst->shallow = false;
 	burst_lend(burst, injection->bytes, injection->length);
 	pipeline_run(context, from, burst);
 }
@@ -175,16 +176,18 @@ static void context_handle_events(struct worker_context *context, const struct e
 static uint32_t queue_poll(struct worker_context *context, struct port_queue *queue)
 {
 	const struct port_type *type = queue->port->type;
+	const struct port_view *from = &context->snapshot->ports[queue->port->index];
 	struct burst *burst = context->in;
 	uint32_t taken;
 
 	burst_reset(burst);
+	burst->shallow = pipeline_is_shallow(from);
 	pipeline_measure(context);
 	taken = type->receive(queue, burst, &queue->port->counters[context->worker->id]);
 	if (taken == 0)
 		return 0;
 	pipeline_stage_end(context, WORKER_RECEIVE);
-	pipeline_run(context, &context->snapshot->ports[queue->port->index], burst);
+	pipeline_run(context, from, burst);
 	if (type->receive_done != NULL)
 		type->receive_done(queue);
 	pipeline_stage_end(context, WORKER_DONE);

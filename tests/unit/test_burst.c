@@ -96,6 +96,52 @@ static void test_copy_out(void **state)
 	packet_free(&packet);
 }
 
+/* A frame of each length that a guest may send shallow, its bytes in one piece with the net header
+ * before them. */
+static void test_pull_completes_the_head(void **state)
+{
+	uint8_t bytes[12 + 300], slot[FRAME_SLOT];
+
+	for (uint32_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)(i * 7);
+	for (uint32_t length = FRAME_HEAD_SHALLOW + 1; length <= 300; length++) {
+		struct frame_segment segment = { bytes + 64, length - FRAME_HEAD_SHALLOW };
+		struct frame frame = { .head = slot + FRAME_HEADROOM,
+				       .segments = &segment,
+				       .length = length,
+				       .head_length = FRAME_HEAD_SHALLOW,
+				       .segment_count = 1,
+				       .shallow = 1 };
+		uint32_t head = length < FRAME_HEAD_MAX ? length : FRAME_HEAD_MAX;
+
+		memset(slot, 0xee, sizeof(slot));
+		memcpy(frame.head, bytes + 12, FRAME_HEAD_SHALLOW);
+		/* Once is enough. */
+		for (int i = 0; i < 2; i++) {
+			uint8_t *flat;
+
+			frame_pull(&frame);
+			flat = check_flatten(&frame);
+			assert_int_equal(frame.length, length);
+			assert_int_equal(frame.head_length, head);
+			assert_int_equal(frame.segment_count, length > head);
+			assert_memory_equal(flat, bytes + 12, length);
+			free(flat);
+		}
+		assert_int_equal(slot[FRAME_HEADROOM + head], 0xee);
+	}
+}
+
+static void test_pull_leaves_others_alone(void **state)
+{
+	struct packet packet;
+	struct frame *frame = make_frame(&packet, 0), before = *frame;
+
+	frame_pull(frame);
+	assert_memory_equal(frame, &before, sizeof(before));
+	packet_free(&packet);
+}
+
 static void test_clone_has_its_own_head(void **state)
 {
 	struct packet packet;
@@ -178,6 +224,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_burst_memory),
 		cmocka_unit_test(test_copy_out),
+		cmocka_unit_test(test_pull_completes_the_head),
+		cmocka_unit_test(test_pull_leaves_others_alone),
 		cmocka_unit_test(test_clone_has_its_own_head),
 		cmocka_unit_test(test_clone_of_longest_head_stays_in_its_slot),
 		cmocka_unit_test(test_push_and_pop),

@@ -124,15 +124,15 @@ static void test_full_speed(void **state)
 static void test_for_ever_within_a_burst(void **state)
 {
 	struct fixture *f = *state;
-	struct packet packets[100];
+	struct packet packets[BURST_FRAMES + 36];
 
-	for (unsigned i = 0; i < 100; i++)
+	for (unsigned i = 0; i < BURST_FRAMES + 36; i++)
 		packets[i] = (struct packet){ 60, 0, 0 };
-	write_file(f, DLT_EN10MB, packets, 100);
+	write_file(f, DLT_EN10MB, packets, BURST_FRAMES + 36);
 	f->port.config.options.pcap.loops = 0;
 	assert_int_equal(fixture_open(f), 0);
 	for (unsigned loop = 0; loop < 5; loop++) {
-		assert_int_equal(fixture_receive(f), 64);
+		assert_int_equal(fixture_receive(f), BURST_FRAMES);
 		assert_int_equal(fixture_receive(f), 36);
 		assert_false(arm(f));
 	}

@@ -196,6 +196,32 @@ static void head_is_a_copy(void **state)
 	rig_destroy(rig);
 }
 
+/* Where nobody looks further than the addresses: the frame has all its bytes before it is pulled
+ * and after, and the head is what it was when it was taken. */
+static void takes_shallow_frames(void **state)
+{
+	static uint8_t bytes[3000], flat[3000];
+
+	for (uint32_t length = FRAME_LENGTH_MIN; length < 2100; length += length < 200 ? 1 : 97) {
+		struct rig *rig = rig_create(1, 16);
+		struct frame *frame = &rig->burst->frames[0];
+
+		rig_pattern(bytes, length, length);
+		send_frame(rig, bytes, length);
+		rig->burst->shallow = true;
+		assert_int_equal(rig_from_guest(rig), 1);
+		assert_int_equal(frame->shallow, length > FRAME_HEAD_SHALLOW);
+		memset(rig_at(rig, RIG_DATA, 12 + FRAME_LENGTH_MIN), 0xff, 12 + FRAME_LENGTH_MIN);
+		frame_copy_out(frame, 0, length, flat);
+		assert_memory_equal(flat, bytes, length);
+		frame_pull(frame);
+		rig_expect_frame(frame, bytes, length);
+		virtqueue_from_guest_done(&rig->vq);
+		rig_expect_used(rig, 0, 0);
+		rig_destroy(rig);
+	}
+}
+
 /* Bad chains: descriptors 0.. of the ring's table, an indirect table at RIG_DATA when there are
  * `entries`, and the reason. Ring of 8, 12-byte header, head 0 unless told. */
 struct bad_chain {
@@ -512,6 +538,7 @@ int main(void)
 		cmocka_unit_test(merges_contiguous_buffers),
 		cmocka_unit_test(header_becomes_offload_state),
 		cmocka_unit_test(head_is_a_copy),
+		cmocka_unit_test(takes_shallow_frames),
 		cmocka_unit_test(counts_and_returns_bad_chains),
 		cmocka_unit_test(takes_the_longest_frame),
 		cmocka_unit_test(goes_round_the_largest_ring),
