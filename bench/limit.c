@@ -27,8 +27,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define BURST		   64u
-#define AHEAD		   8u /* frames between prefetch and copy */
+#define BURST 128u
+/* Frames between prefetch and copy: as many as have so many lines. */
+#define AHEAD_LINES	   100u
+#define AHEAD_MIN	   4u
+#define AHEAD_MAX	   32u
 #define PREFETCH_BYTES	   2048u
 #define QUEUES		   2u
 #define FDS_MAX		   8u
@@ -340,29 +343,35 @@ static inline struct pair next_pair(struct guest *from, struct ring *source, str
 static unsigned move(struct guest *from, struct guest *to)
 {
 	struct ring *source = &from->rings[1], *target = &to->rings[0];
+	static unsigned ahead = AHEAD_MIN;
 	struct pair pairs[BURST];
 	uint16_t count, room;
+	uint32_t lines = 0;
 
 	if (!source->enabled || !target->enabled)
 		return 0;
 	count = waiting(source);
-	if (count == 0)
-		return 0;
 	room = waiting(target);
 	count = count < room ? count : room;
+	if (count == 0)
+		return 0;
 	count = count < BURST ? count : BURST;
-	for (uint16_t i = 0; i < count; i++)
+	for (uint16_t i = 0; i < count; i++) {
 		pairs[i] = next_pair(from, source, to, target, i);
-	for (uint16_t i = 0; i < count && i < AHEAD; i++)
+		lines += 1 + pairs[i].length / 64;
+	}
+	for (uint16_t i = 0; i < count && i < ahead; i++)
 		prefetch(&pairs[i]);
 	for (uint16_t i = 0; i < count; i++) {
 		uint16_t one = 1;
 
-		if (i + AHEAD < count)
-			prefetch(&pairs[i + AHEAD]);
+		if (i + ahead < count)
+			prefetch(&pairs[i + ahead]);
 		copy(pairs[i].to, pairs[i].from, pairs[i].length);
 		memcpy(pairs[i].to + NUM_BUFFERS_OFFSET, &one, sizeof(one));
 	}
+	ahead = AHEAD_LINES * count / lines;
+	ahead = ahead < AHEAD_MIN ? AHEAD_MIN : ahead > AHEAD_MAX ? AHEAD_MAX : ahead;
 	source->next = (uint16_t)(source->next + count);
 	target->next = (uint16_t)(target->next + count);
 	/* Release: the driver's acquire of the index sees buffers and entries. */
