@@ -10,7 +10,8 @@
 #include <stdatomic.h>
 #include <sys/random.h>
 
-static void packed_write_batch(struct virtqueue *vq, uint16_t position, uint32_t count);
+static void packed_write_batch(struct virtqueue *vq, uint16_t position, uint32_t count,
+			       uint32_t descriptors);
 static bool packed_guest_wants_call(struct virtqueue *vq, uint16_t new, uint32_t count);
 static void packed_set_event(struct virtqueue *vq, uint16_t position, uint16_t flags);
 static void packed_log(struct virtqueue *vq, uint16_t first, uint32_t count);
@@ -64,7 +65,7 @@ void packed_used_publish(struct virtqueue *vq, uint32_t count, uint16_t position
 			      packed_batch_word(begin, position, count, (uint16_t)last),
 			      memory_order_release);
 	atomic_signal_fence(memory_order_seq_cst);
-	packed_write_batch(vq, begin, count);
+	packed_write_batch(vq, begin, count, descriptors);
 	vq->last_used = position;
 	if (vq->log != NULL)
 		packed_log(vq, begin, descriptors);
@@ -140,25 +141,54 @@ static inline uint64_t packed_used_word(const struct packed_used *entry, uint64_
 	return entry->length | (uint64_t)entry->id << 32 | write | both;
 }
 
+/* The same where the entry is one descriptor, which makes all of it one rotation. */
+static inline uint64_t packed_used_single(const struct packed_used *entry, uint64_t both)
+{
+	const uint64_t count = (uint64_t)1 << 48, write = (uint64_t)PACKED_DESCRIPTOR_WRITE << 48;
+	uint64_t word = ((const struct packed_word *)(const void *)entry)->value;
+	uint64_t flags = word >> 32 != 0 ? both | write : both;
+
+	return (word >> 32 | word << 32) ^ (flags ^ count);
+}
+
+/* The n entries at *entry, each one descriptor, to *at and the slots behind it: nearly all go this
+ * way. */
+static __attribute__((noinline)) void
+packed_write_singles(uint64_t *at, const struct packed_used *entry, uint32_t n, uint64_t flags)
+{
+	for (uint32_t i = 0; i < n; i++)
+		__atomic_store_n(at + 2 * (size_t)i, packed_used_single(entry + i, flags),
+				 __ATOMIC_RELAXED);
+}
+
 /* Writes `count` used descriptors from `position` on, as the journal says, the first one last: the
  * driver looks at no other before it (2.8.9). */
-static void packed_write_batch(struct virtqueue *vq, uint16_t position, uint32_t count)
+static void packed_write_batch(struct virtqueue *vq, uint16_t position, uint32_t count,
+			       uint32_t descriptors)
 {
 	const uint64_t both = (uint64_t)(PACKED_DESCRIPTOR_AVAILABLE | PACKED_DESCRIPTOR_USED)
 			      << 48;
 	const struct packed_used *entry = vq->journal->entries, *last = entry + count - 1;
 	uint64_t *first = packed_second_word(vq, position), *at = first;
-	uint64_t *end = packed_second_word(vq, 0) + 2 * (size_t)vq->size;
+	uint64_t *ring = packed_second_word(vq, 0), *end = ring + 2 * (size_t)vq->size;
 	uint64_t flags = (position & PACKED_WRAP) != 0 ? both : 0;
 	uint64_t first_word = packed_used_word(entry, flags);
 
-	while (entry < last) {
-		at += 2 * (size_t)entry++->count;
-		if (at >= end) {
-			at -= 2 * (size_t)vq->size;
-			flags ^= both;
+	if (count == descriptors) {
+		uint32_t to_end = vq->size - packed_slot(position);
+		uint32_t run = count < to_end ? count : to_end;
+
+		packed_write_singles(first + 2, entry + 1, run - 1, flags);
+		packed_write_singles(ring, entry + run, count - run, flags ^ both);
+	} else {
+		while (entry < last) {
+			at += 2 * (size_t)entry++->count;
+			if (at >= end) {
+				at -= 2 * (size_t)vq->size;
+				flags ^= both;
+			}
+			__atomic_store_n(at, packed_used_word(entry, flags), __ATOMIC_RELAXED);
 		}
-		__atomic_store_n(at, packed_used_word(entry, flags), __ATOMIC_RELAXED);
 	}
 	__atomic_store_n(first - 1, vq->journal->tag, __ATOMIC_RELAXED);
 	/* Release for the rest and the buffers; pairs with the driver's acquire of the flags. */
@@ -236,7 +266,8 @@ static bool packed_journal_adopt(struct virtqueue *vq, uint64_t address, uint16_
 	*position = end;
 	if (visible)
 		return true;
-	packed_write_batch(vq, begin, (uint16_t)(batch >> 32));
+	packed_write_batch(vq, begin, (uint16_t)(batch >> 32),
+			   packed_distance(begin, end, vq->size));
 	if (vq->log != NULL)
 		packed_log(vq, begin, packed_distance(begin, end, vq->size));
 	return true;
