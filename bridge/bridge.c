@@ -1,13 +1,15 @@
 /* The forwarding verdict of one network: VLAN, learning, lookup, and the rules of who may talk to
  * whom. The pipeline calls it for a whole burst of one port, on a worker.
  *
- * A burst is walked twice: first every frame is classified and the MAC table's buckets it needs are
- * asked for; then, with them on their way, each frame is learned from and looked up. Frames with
- * the addresses of the one before them, as most have, are a run and share one verdict. */
+ * A burst is walked once. Frames with the addresses of the one before them are a run and share its
+ * verdict; where the memo knows the addresses, that is all. The others are classified, and the MAC
+ * table's buckets they need asked for; afterwards, with these on their way, they are learned from
+ * and looked up. */
 #include "bridge/bridge.h"
 
 #include "base/parse.h"
 #include "bridge/mac_find.h"
+#include "bridge/memo.h"
 
 #define TAG_TCI	   14u
 #define LINK_LOCAL 0x0180c2000000ULL /* 802.1D 7.12.6, the last four bits free */
@@ -17,26 +19,20 @@
 /* Between the two walks: a verdict that is still to be made. */
 #define TO_GATEWAY (BRIDGE_FLOOD + 1)
 
-/* What the first walk finds out about a run of frames. */
+/* What the walk finds out about a run of frames that the memo does not know. */
 struct candidate {
 	struct mac_place source, destination;
-	uint8_t action; /* enum bridge_action; UNICAST: the destination is to be looked up;
-			 * TO_GATEWAY */
+	struct memo_key key;
+	uint32_t verdict; /* its place among the verdicts */
+	uint8_t action;	  /* enum bridge_action; UNICAST: the destination is to be looked up;
+			   * TO_GATEWAY */
 	uint8_t reason;
+	bool tagged;
 	uint16_t vlan;
-	uint32_t count;
-};
-
-/* Addresses and type of a frame, in two words that overlap: the head holds FRAME_LENGTH_MIN bytes
- * at least. */
-struct addresses {
-	uint64_t destination; /* and the source's first two bytes */
-	uint64_t source;      /* and the type */
 };
 
 static void candidate_set(struct candidate *candidate, const struct bridge *bridge,
-			  const struct bridge_member *from, struct frame *frame,
-			  const struct addresses *addresses);
+			  const struct bridge_member *from, struct frame *frame);
 static uint32_t classify(const struct bridge_member *from, struct frame *frame);
 static struct bridge_verdict forward(const struct bridge *bridge, const struct bridge_member *from,
 				     const struct mac_place *destination, uint16_t vlan);
@@ -64,6 +60,25 @@ static inline uint64_t read_u64(const uint8_t *p)
 	return value;
 }
 
+static struct memo_key memo_key_of(const struct frame *frame)
+{
+	return (struct memo_key){ read_u64(frame->head),
+				  (uint32_t)(read_u64(frame->head + 6) >> 16) };
+}
+
+static bool has_tag(const struct frame *frame)
+{
+	return read_be16(frame->head + 12) == ETHERTYPE_VLAN;
+}
+
+/* The VLAN of a frame without a tag; what of a trunk without one is dropped is in no memo. */
+static uint16_t untagged_vlan(const struct vlan_membership *membership)
+{
+	if (membership->mode == VLAN_MODE_ACCESS)
+		return membership->access;
+	return membership->mode == VLAN_MODE_TRUNK ? membership->native : VLAN_NONE;
+}
+
 /* How many of frames[0 .. count) have the addresses and the type of the first, and gives them its
  * VLAN. What is tagged may have different tags. */
 static uint32_t run_length(struct frame *frames, uint32_t count)
@@ -72,7 +87,7 @@ static uint32_t run_length(struct frame *frames, uint32_t count)
 	uint64_t destination = read_u64(first->head), source = read_u64(first->head + 6);
 	uint32_t n;
 
-	if (read_be16(first->head + 12) == ETHERTYPE_VLAN)
+	if (has_tag(first))
 		return 1;
 	for (n = 1; n < count; n++) {
 		struct frame *frame = &frames[n];
@@ -86,53 +101,110 @@ static uint32_t run_length(struct frame *frames, uint32_t count)
 	return n;
 }
 
-static struct bridge_verdict verdict_on(const struct bridge *bridge,
+static struct bridge_verdict verdict_on(const struct bridge *bridge, struct bridge_memo *memo,
 					const struct bridge_member *from,
-					const struct candidate *candidate, uint32_t now)
+					const struct candidate *candidate, uint32_t now,
+					uint32_t epoch)
 {
+	struct bridge_verdict verdict;
+	bool known;
+
 	if (candidate->action == BRIDGE_DROP)
 		return drop(candidate->reason);
-	mac_find_learn(bridge->macs, &candidate->source, from->port, now);
-	if (candidate->action == BRIDGE_UNICAST)
-		return forward(bridge, from, &candidate->destination, candidate->vlan);
+	known = mac_find_learn(bridge->macs, &candidate->source, from->port, now);
 	if (candidate->action == TO_GATEWAY)
 		return forward_to_gateway(bridge, candidate->vlan);
-	return (struct bridge_verdict){ .action = BRIDGE_FLOOD };
+	if (candidate->action != BRIDGE_UNICAST)
+		return (struct bridge_verdict){ .action = BRIDGE_FLOOD };
+	verdict = forward(bridge, from, &candidate->destination, candidate->vlan);
+	if (known && verdict.action == BRIDGE_UNICAST && !candidate->tagged)
+		memo_put(memo, &candidate->key, epoch, verdict.port);
+	return verdict;
+}
+
+/* Frames between the one whose entry of the memo is asked for and the one that is looked up. */
+#define MEMO_AHEAD 12u
+
+/* How many of frames[0 .. count) go to the port that the memo knows for the first, *to, which may
+ * be the next ones' too; gives them their VLAN. A function of its own for speed: what the loop
+ * needs stays in registers. */
+static __attribute__((noinline)) uint32_t known_run(const struct bridge_memo *memo, uint32_t epoch,
+						    uint16_t vlan, struct frame *frames,
+						    uint32_t count, uint16_t *to)
+{
+	struct memo_key before = memo_key_of(&frames[0]);
+	const uint16_t port =
+	    has_tag(&frames[0]) ? MAC_TABLE_NO_PORT : memo_find(memo, &before, epoch);
+	uint32_t n;
+
+	*to = port;
+	if (port == MAC_TABLE_NO_PORT)
+		return 0;
+	for (n = 0; n < count; n++) {
+		struct frame *frame = &frames[n];
+		struct memo_key key = memo_key_of(frame);
+
+		if (has_tag(frame))
+			break;
+		if (key.first != before.first || key.second != before.second) {
+			if (n + MEMO_AHEAD < count) {
+				struct memo_key next = memo_key_of(&frames[n + MEMO_AHEAD]);
+
+				memo_ask(memo, &next);
+			}
+			if (!memo_has(memo, &key, epoch, port))
+				break;
+			before = key;
+		}
+		frame->tagged = 0;
+		frame->priority = 0;
+		frame->vlan = vlan;
+	}
+	return n;
 }
 
 /* At most BURST_FRAMES frames: see bridge_decide(). */
-static uint32_t decide_some(const struct bridge *bridge, const struct bridge_member *from,
-			    struct frame *frames, uint32_t count, uint32_t now,
-			    struct bridge_verdict *verdicts)
+static uint32_t decide_some(const struct bridge *bridge, struct bridge_memo *memo,
+			    const struct bridge_member *from, struct frame *frames, uint32_t count,
+			    uint32_t now, struct bridge_verdict *verdicts)
 {
+	const uint32_t epoch = memo_epoch(memo, bridge, from->port, now);
+	const uint16_t vlan = untagged_vlan(&from->vlan);
 	struct candidate candidates[BURST_FRAMES];
-	uint32_t runs = 0;
+	uint32_t made = 0, unknown = 0;
 
-	for (uint32_t i = 0; i < count; i += candidates[runs++].count) {
-		struct frame *frame = &frames[i];
-		struct addresses these = { read_be64(frame->head), read_be64(frame->head + 6) };
+	for (uint32_t i = 0; i < count; i += verdicts[made++].count) {
+		struct bridge_verdict *verdict = &verdicts[made];
 
-		candidate_set(&candidates[runs], bridge, from, frame, &these);
-		candidates[runs].vlan = frame->vlan;
-		candidates[runs].count = run_length(frame, count - i);
+		*verdict = (struct bridge_verdict){ .action = BRIDGE_UNICAST };
+		verdict->count =
+		    known_run(memo, epoch, vlan, &frames[i], count - i, &verdict->port);
+		if (verdict->count > 0)
+			continue;
+		candidate_set(&candidates[unknown], bridge, from, &frames[i]);
+		candidates[unknown++].verdict = made;
+		verdict->count = run_length(&frames[i], count - i);
 	}
-	for (uint32_t i = 0; i < runs; i++) {
-		verdicts[i] = verdict_on(bridge, from, &candidates[i], now);
-		verdicts[i].count = candidates[i].count;
+	for (uint32_t i = 0; i < unknown; i++) {
+		struct bridge_verdict *verdict = &verdicts[candidates[i].verdict];
+		uint32_t frames_of_it = verdict->count;
+
+		*verdict = verdict_on(bridge, memo, from, &candidates[i], now, epoch);
+		verdict->count = frames_of_it;
 	}
-	return runs;
+	return made;
 }
 
-uint32_t bridge_decide(const struct bridge *bridge, const struct bridge_member *from,
-		       struct frame *frames, uint32_t count, uint32_t now,
-		       struct bridge_verdict *verdicts)
+uint32_t bridge_decide(const struct bridge *bridge, struct bridge_memo *memo,
+		       const struct bridge_member *from, struct frame *frames, uint32_t count,
+		       uint32_t now, struct bridge_verdict *verdicts)
 {
 	uint32_t made = 0;
 
 	for (uint32_t done = 0; done < count; done += BURST_FRAMES) {
 		uint32_t some = count - done < BURST_FRAMES ? count - done : BURST_FRAMES;
 
-		made += decide_some(bridge, from, frames + done, some, now, verdicts + made);
+		made += decide_some(bridge, memo, from, frames + done, some, now, verdicts + made);
 	}
 	return made;
 }
@@ -150,12 +222,15 @@ bool bridge_floods_to(const struct bridge *bridge, const struct bridge_member *f
 /* Whether the frame may enter the network at all, and if so, where its addresses may be found. One
  * that may not teaches nothing. */
 static inline void candidate_set(struct candidate *candidate, const struct bridge *bridge,
-				 const struct bridge_member *from, struct frame *frame,
-				 const struct addresses *addresses)
+				 const struct bridge_member *from, struct frame *frame)
 {
-	uint64_t destination = addresses->destination >> 16, source = addresses->source >> 16;
+	/* Two words that overlap: the head holds FRAME_LENGTH_MIN bytes at least. */
+	uint64_t destination = read_be64(frame->head) >> 16, end = read_be64(frame->head + 6);
+	uint64_t source = end >> 16;
 	uint32_t reason = ADMITTED;
 
+	candidate->key = memo_key_of(frame);
+	candidate->tagged = has_tag(frame);
 	candidate->action = BRIDGE_DROP;
 	if ((source & GROUP) != 0 || source == 0)
 		reason = DROP_SOURCE_MULTICAST;
@@ -163,8 +238,7 @@ static inline void candidate_set(struct candidate *candidate, const struct bridg
 		reason = DROP_LINK_LOCAL;
 	else if (source == bridge->gateway_mac && from->port != bridge->gateway_port)
 		reason = DROP_SPOOFED_MAC;
-	else if ((uint16_t)addresses->source == ETHERTYPE_VLAN ||
-		 from->vlan.mode != VLAN_MODE_PLAIN)
+	else if ((uint16_t)end == ETHERTYPE_VLAN || from->vlan.mode != VLAN_MODE_PLAIN)
 		reason = classify(from, frame);
 	else
 		frame->tagged = 0, frame->priority = 0, frame->vlan = VLAN_NONE;
@@ -172,6 +246,7 @@ static inline void candidate_set(struct candidate *candidate, const struct bridg
 		candidate->reason = (uint8_t)reason;
 		return;
 	}
+	candidate->vlan = frame->vlan;
 	candidate->source = mac_find_begin(bridge->macs, source, frame->vlan);
 	candidate->action = BRIDGE_FLOOD;
 	if ((destination & GROUP) != 0)

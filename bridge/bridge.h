@@ -19,12 +19,16 @@ struct bridge_member {
 	struct vlan_membership vlan;
 };
 
+/* Port indices are below it. */
+#define BRIDGE_PORTS_MAX 4096u
+
 /* No address: it has more than 48 bits. */
 #define BRIDGE_NO_GATEWAY UINT64_MAX
 
 struct bridge {
 	struct mac_table *macs;
-	bool transparent; /* pass 01:80:c2:00:00:0x */
+	uint64_t generation; /* never that of another view in which a port has this index */
+	bool transparent;    /* pass 01:80:c2:00:00:0x */
 	/* The gateway's leg in this segment: frames to its address go there without a lookup,
 	 * nobody else may use it, and unknown ones are not flooded there. It is outside all VLANs.
 	 */
@@ -47,13 +51,20 @@ struct bridge_verdict {
 	uint32_t count; /* of the frames it is for, which follow one another */
 };
 
+/* What a worker remembers of its verdicts (memo.h), for all bridges. Control. NULL when memory is
+ * short; destroy takes NULL. */
+struct bridge_memo;
+struct bridge_memo *bridge_memo_create(void);
+void bridge_memo_destroy(struct bridge_memo *memo);
+
 /* Decides for each frame of frames[0..count), which came from `from` at `now` (seconds): classifies
  * its VLAN (sets frame->vlan, tagged, priority), learns its source, looks up its destination. One
  * verdict may be for several frames; returns how many verdicts there are, `count` at most, and
- * together they are for all frames, in order. */
-uint32_t bridge_decide(const struct bridge *bridge, const struct bridge_member *from,
-		       struct frame *frames, uint32_t count, uint32_t now,
-		       struct bridge_verdict *verdicts);
+ * together they are for all frames, in order. `memo` is the calling worker's. An address that moves
+ * counts for all frames of the next burst, and in this one for those the memo does not know. */
+uint32_t bridge_decide(const struct bridge *bridge, struct bridge_memo *memo,
+		       const struct bridge_member *from, struct frame *frames, uint32_t count,
+		       uint32_t now, struct bridge_verdict *verdicts);
 
 /* Whether a flooded frame from `from` goes to `to`: not itself, isolation, VLAN; the gateway gets
  * none that is for one address, since that is not its own. */

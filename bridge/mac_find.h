@@ -16,6 +16,7 @@ struct mac_table {
 	uint32_t port_count;
 	uint64_t secrets[3];
 	size_t bytes;
+	_Atomic uint32_t changes; /* see mac_table_changes() */
 	_Atomic bool lock __attribute__((aligned(64)));
 	/* Written under the lock; a worker's early refusal and control's statistics read them
 	 * relaxed. */
@@ -113,15 +114,25 @@ static inline uint16_t mac_find_port(const struct mac_table *table, const struct
 	return mac_find(table, place, &value) != NULL ? value_port(value) : MAC_TABLE_NO_PORT;
 }
 
-/* Notes that the address was seen behind `port` at `now`; writes only when that is news. */
-static inline void mac_find_learn(struct mac_table *table, const struct mac_place *place,
+/* How often an entry was moved to another port, or removed: what was found before stands as long as
+ * this is the same. Acquire: pairs with the release in mac_table.c, which comes after the change.
+ */
+static inline uint32_t mac_table_changes(const struct mac_table *table)
+{
+	return atomic_load_explicit(&table->changes, memory_order_acquire);
+}
+
+/* Notes that the address was seen behind `port` at `now`; writes only when that is news. True when
+ * the table said so before, but for the time. */
+static inline bool mac_find_learn(struct mac_table *table, const struct mac_place *place,
 				  uint16_t port, uint32_t now)
 {
 	uint64_t value;
+	bool known = mac_find(table, place, &value) != NULL && value_port(value) == port;
 
-	if (mac_find(table, place, &value) == NULL || value_port(value) != port ||
-	    (int32_t)(now - value_seen(value)) > 0)
+	if (!known || (int32_t)(now - value_seen(value)) > 0)
 		mac_table_note(table, place, port, now);
+	return known;
 }
 
 #endif

@@ -103,6 +103,12 @@ void mac_table_learn(struct mac_table *table, uint64_t mac, uint16_t vlan, uint1
 	mac_find_learn(table, &place, port, now);
 }
 
+/* After the change: see mac_table_changes(). */
+static void note_change(struct mac_table *table)
+{
+	atomic_fetch_add_explicit(&table->changes, 1, memory_order_release);
+}
+
 void mac_table_note(struct mac_table *table, const struct mac_place *place, uint16_t port,
 		    uint32_t now)
 {
@@ -132,6 +138,7 @@ void mac_table_note(struct mac_table *table, const struct mac_place *place, uint
 			 */
 			atomic_store_explicit(&entry->value, wanted, memory_order_release);
 			relaxed_add(&table->moved, 1);
+			note_change(table);
 		} else {
 			insert(table, place, wanted);
 		}
@@ -152,6 +159,8 @@ static uint32_t sweep_bucket(struct mac_table *table, uint32_t at, const struct 
 		remove_entry(table, &table->buckets[at], entry);
 		removed++;
 	}
+	if (removed > 0)
+		note_change(table);
 	return removed;
 }
 

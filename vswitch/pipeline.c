@@ -58,8 +58,8 @@ static void batches_flush(struct worker_context *context, const struct port_view
 static void burst_distribute(struct worker_context *context, const struct port_view *from,
 			     struct burst *burst)
 {
-	uint32_t count = bridge_decide(from->bridge, from->member, burst->frames, burst->count,
-				       context->now, context->verdicts);
+	uint32_t count = bridge_decide(from->bridge, context->memo, from->member, burst->frames,
+				       burst->count, context->now, context->verdicts);
 	struct frame *frame = burst->frames;
 
 	for (uint32_t i = 0; i < count; i++) {

@@ -15,6 +15,8 @@ struct transmit_batch {
 	struct frame *frames[BURST_FRAMES];
 };
 
+_Static_assert(CONFIG_PORTS_MAX <= BRIDGE_PORTS_MAX, "port indices are those of the bridge, too");
+
 struct worker_context {
 	struct worker *worker;
 	struct snapshot *snapshot;
@@ -30,6 +32,7 @@ struct worker_context {
 	uint64_t stage_start; /* TSC */
 	uint64_t burst_start;
 	uint32_t represents; /* bursts for which the measured one stands */
+	struct bridge_memo *memo;
 	struct bridge_verdict verdicts[BURST_FRAMES];
 	/* By port index; control allocates (worker_reserve) before a snapshot with that port is
 	 * published. */

@@ -153,6 +153,7 @@ static int snapshot_build_bridges(struct snapshot *snapshot, const struct vswitc
 						draft.members[i], vswitch->port_limit);
 		if (draft.bridges[i] == NULL)
 			goto out;
+		draft.bridges[i]->generation = snapshot->generation;
 		snapshot->bridges[snapshot->bridge_count++] = draft.bridges[i];
 	}
 	for (uint16_t i = 0; i < vswitch->port_limit; i++) {

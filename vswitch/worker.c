@@ -364,7 +364,9 @@ static int worker_allocate(struct vswitch *vswitch, uint32_t id, struct worker *
 	worker->context->worker = worker;
 	worker->context->in = burst_create();
 	worker->context->edge = burst_create();
-	if (worker->context->in == NULL || worker->context->edge == NULL)
+	worker->context->memo = bridge_memo_create();
+	if (worker->context->in == NULL || worker->context->edge == NULL ||
+	    worker->context->memo == NULL)
 		return error_set(error, ENOMEM, "worker %u: out of memory", id);
 	return 0;
 }
@@ -419,6 +421,7 @@ void worker_destroy(struct worker *worker)
 			free(worker->context->batches[i]);
 		burst_destroy(worker->context->in);
 		burst_destroy(worker->context->edge);
+		bridge_memo_destroy(worker->context->memo);
 		free(worker->context);
 	}
 	if (worker->epoll_fd >= 0)

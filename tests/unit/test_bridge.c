@@ -8,12 +8,14 @@
 
 #include "base/parse.h"
 #include "bridge/bridge.h"
+#include "bridge/memo.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define FRAMES	  64u
 #define PORT_ROOM 12u
+#define QUOTA	  900u
 
 /* Port indices, with holes: members are not ports. */
 enum { PLAIN_A = 1, PLAIN_B = 2, ISOLATED_A = 4, ISOLATED_B = 5, ACCESS = 7, TRUNK = 8, LEFT = 10 };
@@ -33,6 +35,8 @@ static const struct bridge_member members[] = {
 
 struct fixture {
 	struct bridge *bridge;
+	struct bridge_memo *memo;
+	uint32_t now;
 	const struct bridge_member *by_port[PORT_ROOM];
 	uint8_t bytes[FRAMES][64];
 	struct frame frames[FRAMES];
@@ -43,7 +47,7 @@ struct fixture {
 static int set_up(void **state)
 {
 	struct mac_table_config config = {
-		.limit = 1000, .port_quota = 900, .port_count = PORT_ROOM, .seed = 42
+		.limit = 1000, .port_quota = QUOTA, .port_count = PORT_ROOM, .seed = 42
 	};
 	struct fixture *f = calloc(1, sizeof(*f));
 
@@ -60,6 +64,9 @@ static int set_up(void **state)
 		f->by_port[members[i].port] = &f->bridge->members[i];
 	f->bridge->by_port = f->by_port;
 	f->bridge->port_limit = PORT_ROOM;
+	f->memo = bridge_memo_create();
+	assert_non_null(f->memo);
+	f->now = 1;
 	*state = f;
 	return 0;
 }
@@ -69,6 +76,7 @@ static int tear_down(void **state)
 	struct fixture *f = *state;
 
 	mac_table_destroy(f->bridge->macs);
+	bridge_memo_destroy(f->memo);
 	free(f->bridge);
 	free(f);
 	return 0;
@@ -106,7 +114,8 @@ static void decide(struct fixture *f, uint16_t port)
 	uint32_t made, done = 0;
 
 	memset(f->verdicts, 0xee, sizeof(f->verdicts));
-	made = bridge_decide(f->bridge, f->by_port[port], f->frames, f->count, 1, verdicts);
+	made = bridge_decide(f->bridge, f->memo, f->by_port[port], f->frames, f->count, f->now,
+			     verdicts);
 	assert_true(made <= f->count);
 	/* One for each frame. */
 	for (uint32_t i = 0; i < made; i++) {
@@ -361,6 +370,149 @@ static void test_gateway_floods(void **state)
 	assert_true(flooded(f, PLAIN_A) & 1u << PLAIN_B);
 }
 
+/* What a burst was decided to be, and what the table says then. */
+struct outcome {
+	struct bridge_verdict verdicts[FRAMES];
+	struct frame frames[FRAMES];
+	struct mac_table_entry entries[1000];
+	struct mac_table_stats stats;
+	uint32_t count;
+};
+
+static void note_entry(void *context, const struct mac_table_entry *entry)
+{
+	struct outcome *outcome = context;
+
+	outcome->entries[outcome->count++] = *entry;
+}
+
+static void assert_same_outcome(const struct fixture *f, const struct fixture *g, uint32_t frames)
+{
+	static struct outcome outcomes[2];
+	const struct fixture *both[2] = { f, g };
+
+	for (int i = 0; i < 2; i++) {
+		struct outcome *outcome = &outcomes[i];
+
+		memset(outcome, 0, sizeof(*outcome));
+		for (uint32_t j = 0; j < frames; j++) {
+			outcome->verdicts[j] = both[i]->verdicts[j];
+			outcome->verdicts[j].count = 1;
+			outcome->frames[j] = both[i]->frames[j];
+			outcome->frames[j].head = NULL;
+		}
+		mac_table_visit(both[i]->bridge->macs, note_entry, outcome);
+		mac_table_get_stats(both[i]->bridge->macs, &outcome->stats);
+	}
+	assert_memory_equal(&outcomes[0], &outcomes[1], sizeof(outcomes[0]));
+}
+
+static uint32_t below(uint32_t *random, size_t limit)
+{
+	*random = *random * 1664525 + 1013904223;
+	return (*random >> 16) % (uint32_t)limit;
+}
+
+/* The memo changes nothing but the time it takes: two bridges live through the same, and one of
+ * them has no memory. */
+static void test_memo_changes_nothing(void **state)
+{
+	static const int tags[] = { -1, -1, -1, -1, -1, -1, 10, 20, 0xa000 };
+	struct fixture *both[2] = { *state };
+	uint32_t random = 1, hits = 0;
+
+	set_up((void **)&both[1]);
+	set_gateway(both[0]);
+	set_gateway(both[1]);
+	for (uint64_t round = 1; round < 20000; round++) {
+		uint32_t what = below(&random, 100), count = 1 + below(&random, FRAMES);
+		const struct bridge_member *from = &members[below(&random, MEMBERS)];
+		const struct bridge_member *other = &members[below(&random, MEMBERS)];
+		uint64_t source = guest(what == 0 ? other->port : from->port);
+
+		/* A guest moves with one frame. */
+		if (what == 0)
+			count = 1;
+		for (uint32_t i = 0; i < count; i++) {
+			uint64_t to = guest(members[below(&random, MEMBERS)].port) +
+				      0x100 * below(&random, 2);
+			int tag = tags[below(&random, sizeof(tags) / sizeof(tags[0]))];
+			uint32_t repeat = below(&random, 3);
+
+			if (below(&random, 30) == 0)
+				to = below(&random, 2) ? BROADCAST : GATEWAY;
+			for (uint32_t j = 0; j <= repeat && i + j < count; j++) {
+				add(both[0], to, source, tag);
+				add(both[1], to, source, tag);
+			}
+			i += repeat;
+			if (what != 0)
+				source = guest(from->port) + 0x100 * below(&random, 2);
+		}
+		for (int i = 0; i < 2; i++) {
+			struct fixture *f = both[i];
+
+			f->now = 1 + (uint32_t)(round / 50);
+			if (what == 1)
+				mac_table_flush_port(f->bridge->macs, other->port);
+			if (what == 2)
+				mac_table_age(f->bridge->macs, f->now, 1);
+			if (what == 3) {
+				/* Control has published another view. */
+				f->bridge->members[0].isolated = !f->bridge->members[0].isolated;
+				f->bridge->generation++;
+			}
+			if (i == 1) {
+				bridge_memo_destroy(f->memo);
+				f->memo = bridge_memo_create();
+				assert_non_null(f->memo);
+			}
+			decide(f, from->port);
+		}
+		assert_same_outcome(both[0], both[1], count);
+		for (uint32_t i = 0; i < count; i++)
+			hits += both[0]->verdicts[i].action == BRIDGE_UNICAST;
+	}
+	assert_true(hits > 100000);
+	tear_down((void **)&both[1]);
+}
+
+/* Each second is an epoch; none may be taken for one whose number was used before. */
+static void test_memo_runs_out_of_epochs(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t epoch;
+
+	for (unsigned i = 0; i < MEMBERS; i++)
+		one(f, members[i].port, BROADCAST, guest(members[i].port), -1);
+	for (int i = 0; i < 2; i++)
+		assert_unicast(one(f, ISOLATED_A, guest(PLAIN_B), guest(ISOLATED_A), -1), PLAIN_B);
+	epoch = f->memo->ports[ISOLATED_A].epoch;
+	mac_table_learn(f->bridge->macs, guest(PLAIN_B), 0, PLAIN_A, f->now);
+	do {
+		f->now++;
+		assert_unicast(one(f, PLAIN_A, guest(ISOLATED_A), guest(PLAIN_A), -1), ISOLATED_A);
+	} while (f->memo->last_epoch != epoch - 1);
+	assert_unicast(one(f, ISOLATED_A, guest(PLAIN_B), guest(ISOLATED_A), -1), PLAIN_A);
+	assert_int_equal(f->memo->ports[ISOLATED_A].epoch, epoch);
+}
+
+/* A source for which its port has no entry left is nobody's to remember: it is refused each time.
+ */
+static void test_memo_keeps_nothing_unlearned(void **state)
+{
+	struct fixture *f = *state;
+	struct mac_table_stats stats;
+
+	for (uint16_t i = 0; i < QUOTA; i++)
+		mac_table_learn(f->bridge->macs, guest(1000 + i), 0, PLAIN_A, f->now);
+	one(f, PLAIN_B, BROADCAST, guest(PLAIN_B), -1);
+	for (int i = 0; i < 3; i++)
+		assert_unicast(one(f, PLAIN_A, guest(PLAIN_B), guest(PLAIN_A), -1), PLAIN_B);
+	mac_table_get_stats(f->bridge->macs, &stats);
+	assert_int_equal(stats.refused_quota, 3);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -376,6 +528,9 @@ int main(void)
 		TEST(test_gateway_address),
 		TEST(test_gateway_address_is_nobody_elses),
 		TEST(test_gateway_floods),
+		TEST(test_memo_changes_nothing),
+		TEST(test_memo_runs_out_of_epochs),
+		TEST(test_memo_keeps_nothing_unlearned),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
