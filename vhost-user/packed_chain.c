@@ -98,6 +98,7 @@ static uint32_t packed_cursor_read_run(struct packed_cursor *cursor, uint16_t po
 	const uint8_t *at = packed_slot_at(cursor->vq, position);
 	struct packed_descriptor *batch = cursor->batch + place;
 	struct guest_window *window = cursor->window;
+	const bool shallow = cursor->shallow;
 	const uint16_t wrap = position & PACKED_WRAP;
 	uint8_t **hosts = cursor->hosts + place;
 	uint32_t i;
@@ -124,7 +125,7 @@ static uint32_t packed_cursor_read_run(struct packed_cursor *cursor, uint16_t po
 						   descriptor->flags);
 		hosts[i] = host;
 		if (host != NULL && !(descriptor->flags & PACKED_DESCRIPTOR_WRITE))
-			guest_window_prefetch_host(host, descriptor->length);
+			guest_window_prefetch_host(host, shallow ? 0 : descriptor->length);
 	}
 	cursor->end = (uint16_t)(cursor->end + i);
 	return i;

@@ -21,6 +21,7 @@ struct packed_cursor {
 	uint16_t position; /* of the next descriptor in the ring, */
 	uint16_t place;	   /* of it in the batch, and of the first one that is not read: */
 	uint16_t end;	   /* both free-running */
+	bool shallow;	   /* no more is asked for of a guest's frame than a shallow head takes */
 	uint32_t left;	   /* descriptors the ring can still hold: a round, less what is out */
 	struct packed_descriptor batch[PACKED_AHEAD];
 	uint8_t *hosts[PACKED_AHEAD]; /* of one that is no table and lies here as a whole: where */

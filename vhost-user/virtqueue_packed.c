@@ -103,6 +103,7 @@ static uint32_t packed_from_guest(struct virtqueue *vq, struct burst *burst,
 		return 0;
 	guest_window_open(&net.window, vq->memory, vq->region_hint);
 	cursor = packed_cursor_open(vq, &net.window);
+	cursor->shallow = burst->shallow;
 	/* This burst, if the call before did not read it, and the next one. */
 	packed_cursor_read(cursor, room + BURST_FRAMES);
 	if (packed_cursor_count(cursor) == 0)
@@ -243,28 +244,40 @@ static uint32_t packed_take_simple(struct virtqueue *vq, struct net_from_guest *
  */
 
 /* The first of them, as long as each is one descriptor, and plain. */
-static __attribute__((noinline)) uint32_t packed_take_plain(struct net_from_guest *net,
-							    const struct packed_cursor *cursor,
-							    uint32_t room, struct packed_used *used)
+static inline __attribute__((always_inline)) uint32_t
+packed_take_each(struct net_plain *plain, const struct packed_cursor *cursor, uint32_t count,
+		 struct packed_used *used, bool shallow)
 {
 	const uint32_t kind = PACKED_DESCRIPTOR_NEXT | PACKED_DESCRIPTOR_WRITE;
-	uint32_t count = packed_cursor_count(cursor), place = cursor->place, i;
-	struct net_plain plain;
+	uint32_t place = cursor->place, i;
 
-	if (count > room)
-		count = room;
-	net_plain_open(&plain, net, &count);
 	for (i = 0; i < count; i++, place++) {
 		const struct packed_descriptor *at = &cursor->batch[place % PACKED_AHEAD];
 		const uint8_t *host = cursor->hosts[place % PACKED_AHEAD];
 
 		if (host == NULL || (at->flags & kind) != 0 ||
-		    !net_plain_take(&plain, host, at->length, plain.shallow))
+		    !net_plain_take(plain, host, at->length, shallow))
 			break;
 		packed_used_put(used + i, at->id, 1, 0);
 	}
-	net_plain_close(&plain, net);
 	return i;
+}
+
+static __attribute__((noinline)) uint32_t packed_take_plain(struct net_from_guest *net,
+							    const struct packed_cursor *cursor,
+							    uint32_t room, struct packed_used *used)
+{
+	uint32_t count = packed_cursor_count(cursor), taken;
+	struct net_plain plain;
+
+	if (count > room)
+		count = room;
+	net_plain_open(&plain, net, &count);
+	/* Two loops of one source. */
+	taken = plain.shallow ? packed_take_each(&plain, cursor, count, used, true)
+			      : packed_take_each(&plain, cursor, count, used, false);
+	net_plain_close(&plain, net);
+	return taken;
 }
 
 /* The same for chains of one buffer or two, whatever their headers ask for; the cursor goes on
