@@ -77,15 +77,11 @@ enum packed_status packed_chain_entry(struct packed_chain *chain)
 	return PACKED_BUFFER;
 }
 
-/* Where a buffer lies as a whole that is a table, or in another region than the one before it;
- * NULL: it is a table, or does not. */
-static __attribute__((noinline)) uint8_t *
-packed_buffer_other(struct guest_window *window, uint64_t address, uint32_t length, uint16_t flags)
+/* Where a buffer or table lies that is in another region than the one before it; NULL: in none, or
+ * not as a whole. */
+static __attribute__((noinline)) uint8_t *packed_host_elsewhere(struct guest_window *window,
+								uint64_t address, uint32_t length)
 {
-	if (flags & PACKED_DESCRIPTOR_INDIRECT) {
-		guest_window_prefetch_head(window, address, length);
-		return NULL;
-	}
 	return guest_window_span(window, address, length);
 }
 
@@ -115,17 +111,15 @@ static uint32_t packed_cursor_read_run(struct packed_cursor *cursor, uint16_t po
 		if (!packed_descriptor_read(at, wrap, descriptor))
 			break;
 		offset = descriptor->address - window->address;
-		if (__builtin_expect(!(descriptor->flags & PACKED_DESCRIPTOR_INDIRECT) &&
-					 offset < window->size &&
-					 descriptor->length <= window->size - offset,
-				     1))
+		if (__builtin_expect(
+			offset < window->size && descriptor->length <= window->size - offset, 1))
 			host = window->host + offset;
 		else
-			host = packed_buffer_other(window, descriptor->address, descriptor->length,
-						   descriptor->flags);
-		hosts[i] = host;
+			host =
+			    packed_host_elsewhere(window, descriptor->address, descriptor->length);
 		if (host != NULL && !(descriptor->flags & PACKED_DESCRIPTOR_WRITE))
 			guest_window_prefetch_host(host, shallow ? 0 : descriptor->length);
+		hosts[i] = descriptor->flags & PACKED_DESCRIPTOR_INDIRECT ? NULL : host;
 	}
 	cursor->end = (uint16_t)(cursor->end + i);
 	return i;

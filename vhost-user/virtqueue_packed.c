@@ -315,29 +315,34 @@ static inline uint32_t packed_take_few(const struct virtqueue *vq, struct net_fr
 				       const uint8_t *host, const struct packed_descriptor *at,
 				       const struct packed_descriptor *next)
 {
-	const uint32_t kind = PACKED_NOT_SIMPLE | PACKED_DESCRIPTOR_WRITE;
-	struct packed_descriptor header, data;
-	const uint8_t *table;
+	const uint32_t kind = at->flags & (PACKED_NOT_SIMPLE | PACKED_DESCRIPTOR_WRITE);
+	struct packed_descriptor header = *at, data;
+	uint32_t count = 1;
 
-	if ((at->flags & kind) == 0)
+	if (kind == 0)
 		return host != NULL && net_from_guest_single(net, host, at->length);
-	if ((at->flags & kind) == PACKED_DESCRIPTOR_NEXT)
-		return next != NULL && (next->flags & kind) == 0 &&
-			       net_from_guest_pair(net, at->address, at->length, next->address,
-						   next->length)
-			   ? 2
-			   : 0;
-	if ((at->flags & kind) != PACKED_DESCRIPTOR_INDIRECT || !vq->indirect ||
-	    at->length != 2 * sizeof(data))
+	if (kind == PACKED_DESCRIPTOR_NEXT && next != NULL) {
+		data = *next;
+		if (data.flags & PACKED_DESCRIPTOR_NEXT)
+			return 0;
+		count = 2;
+	} else if (kind == PACKED_DESCRIPTOR_INDIRECT && vq->indirect &&
+		   at->length == 2 * sizeof(data)) {
+		const uint8_t *table = guest_window_span(&net->window, at->address, at->length);
+
+		if (table == NULL)
+			return 0;
+		header = packed_entry_read(table);
+		data = packed_entry_read(table + sizeof(header));
+	} else {
 		return 0;
-	table = guest_window_span(&net->window, at->address, at->length);
-	if (table == NULL)
+	}
+	if ((header.flags | data.flags) & (PACKED_DESCRIPTOR_WRITE | PACKED_DESCRIPTOR_INDIRECT))
 		return 0;
-	header = packed_entry_read(table);
-	data = packed_entry_read(table + sizeof(header));
-	return ((header.flags | data.flags) &
-		(PACKED_DESCRIPTOR_WRITE | PACKED_DESCRIPTOR_INDIRECT)) == 0 &&
-	       net_from_guest_pair(net, header.address, header.length, data.address, data.length);
+	/* One call for both, so that there is none. */
+	return net_from_guest_pair(net, header.address, header.length, data.address, data.length)
+		   ? count
+		   : 0;
 }
 
 /* A chain of any layout: NET_TAKEN, NET_NO_ROOM or a drop reason; it is pending then, unless the
