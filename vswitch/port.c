@@ -10,6 +10,7 @@
 #include "vswitch/switch.h"
 #include "vswitch/worker.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,6 +48,7 @@ static uint16_t least_loaded_worker(struct vswitch *vswitch)
 
 int port_set_queues(struct port *port, uint16_t receive_count, uint16_t send_count)
 {
+	assert(receive_count <= PORT_QUEUES_MAX && send_count <= PORT_QUEUES_MAX);
 	port->receive_queues = queues_create(port, receive_count);
 	port->send_queues = queues_create(port, send_count);
 	if (port->receive_queues == NULL || port->send_queues == NULL) {

@@ -25,6 +25,8 @@ struct guard;
 struct port;
 struct vswitch;
 
+#define PORT_QUEUES_MAX 64u /* of either direction */
+
 /* One direction of one queue of a port. The type fills `handle` or `fd`; the rest is the switch's.
  */
 struct port_queue {
@@ -149,8 +151,9 @@ void port_stop_queues(struct port *port);
  */
 void port_set_link(struct port *port, bool up);
 
-/* Control. A frame of `length` bytes, FRAME_LENGTH_MIN or more, takes the way of one that the port has
- * just received, on the worker that polls it; copied. Bounded for each port, beyond that lost. */
+/* Control. A frame of `length` bytes, FRAME_LENGTH_MIN or more, takes the way of one that the port
+ * has just received, on the worker that polls it; copied. Bounded for each port, beyond that lost.
+ */
 void port_inject(struct port *port, const uint8_t *frame, uint32_t length);
 
 /* A guest's MAC has arrived behind this port (RARP of live migration): learns it and sends the RARP
