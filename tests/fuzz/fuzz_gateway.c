@@ -131,6 +131,7 @@ static void make_switch(void)
 	worker->context->worker = worker;
 	worker->context->in = burst_create();
 	worker->context->edge = burst_create();
+	worker->context->memo = bridge_memo_create();
 	CHECK(vswitch_publish(vswitch) == 0);
 }
 
