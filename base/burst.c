@@ -1,6 +1,7 @@
 /* Bursts and plain frame edits (frame.h). Worker thread, but for create and destroy (control). */
 #include "base/frame.h"
 
+#include <assert.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -105,6 +106,8 @@ void frame_copy_out(const struct frame *frame, uint32_t offset, uint32_t length,
 
 void frame_clone(struct frame *to, uint8_t *head, const struct frame *from)
 {
+	/* Its segment would still change, under the clone's hands. */
+	assert(!from->shallow);
 	*to = *from;
 	/* A tag that was pushed has made the head longer than FRAME_HEAD_MAX, at the cost of its
 	 * headroom; so here, as what follows `head` may be the next frame's. */

@@ -19,9 +19,8 @@
  * it a head begins where a cache line does, as a guest's buffer mostly does too: so the copies in
  * and out move whole lines, and what follows the head begins with one. */
 #define FRAME_HEADROOM (64u + 12u)
-#define FRAME_HEAD_MAX                                                                             \
-	(192u - 12u) /* all of Ethernet + 2 tags + IPv6 + extension headers + TCP                  \
-		      */
+/* All of Ethernet, two tags, IPv6, extension headers and TCP. */
+#define FRAME_HEAD_MAX (192u - 12u)
 /* What of a shallow frame is in its head: with the header before it, one cache line. */
 #define FRAME_HEAD_SHALLOW (64u - 12u)
 /* From one head to the next: one line more than a head needs, so an odd number of them. The first

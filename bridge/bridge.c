@@ -16,7 +16,7 @@
 #define GROUP	   0x010000000000ULL /* of an address as a number */
 #define ADMITTED   ((uint32_t)DROP_COUNT)
 
-/* Between the two walks: a verdict that is still to be made. */
+/* Of a candidate: a verdict that is still to be made. */
 #define TO_GATEWAY (BRIDGE_FLOOD + 1)
 
 /* What the walk finds out about a run of frames that the memo does not know. */
