@@ -197,6 +197,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	guest_create(&guest, &input);
 	/* What from_guest leaves in memory (used entries) is there for to_guest, and to_guest
 	 * writes over the ring if the descriptors say so. */
+	burst->shallow = are_shallow(lengths);
 	fuzz_from_guest(&guest, burst);
 	fuzz_to_guest(&guest, lengths);
 	guest_destroy(&guest);

@@ -206,6 +206,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		burst = burst_create();
 	require(burst != NULL);
 	guest_create(&guest, &input);
+	burst->shallow = are_shallow(lengths);
 	fuzz_from_guest(&guest, burst);
 	/* To_guest writes over the ring if the descriptors say so. */
 	fuzz_to_guest(&guest, lengths);

@@ -85,9 +85,11 @@ static uint64_t dropped(const struct port_counters *counters)
 	return sum;
 }
 
-/* Its payload lies in guest memory, and its lengths agree. */
-static void check_frame(const struct guest_memory *memory, const struct frame *frame)
+/* Its payload lies in guest memory, and its lengths agree; so they do when it is pulled. */
+static void check_frame(const struct guest_memory *memory, struct frame *frame)
 {
+	/* Of a shallow frame also what stands before it, which is copied with it. */
+	const uint32_t before = frame->shallow ? 64 : 0;
 	static uint8_t copy[FRAME_LENGTH_MAX];
 	uint64_t sum = frame->head_length;
 
@@ -100,7 +102,7 @@ static void check_frame(const struct guest_memory *memory, const struct frame *f
 			const struct guest_memory_region *region = &memory->regions[r];
 
 			inside |=
-			    segment->base >= region->host_address &&
+			    segment->base >= region->host_address + before &&
 			    segment->base + segment->length <= region->host_address + region->size;
 		}
 		require(inside && segment->length > 0);
@@ -108,6 +110,19 @@ static void check_frame(const struct guest_memory *memory, const struct frame *f
 	}
 	require(sum == frame->length);
 	frame_copy_out(frame, 0, frame->length, copy);
+	if (!frame->shallow)
+		return;
+	require(frame->head_length == FRAME_HEAD_SHALLOW && frame->segment_count == 1);
+	frame_pull(frame);
+	require(frame->head_length ==
+		(frame->length < FRAME_HEAD_MAX ? frame->length : FRAME_HEAD_MAX));
+	check_frame(memory, frame);
+}
+
+/* Whether frames are shallow; the bit that frames_make() leaves. */
+static bool are_shallow(uint16_t lengths)
+{
+	return lengths >> 15 != 0;
 }
 
 /* A burst of frames of all lengths, as the input says, for a guest. */
@@ -121,7 +136,8 @@ struct frames_to_guest {
 
 static void frames_make(struct frames_to_guest *made, uint16_t lengths)
 {
-	static uint8_t payload[FRAME_LENGTH_MAX];
+	const bool shallow = are_shallow(lengths);
+	static uint8_t payload[64 + FRAME_LENGTH_MAX];
 	static uint8_t slot[FRAME_SLOT];
 	static const uint32_t choices[] = { 14, 60, 192, 193, 700, 1514, 9000, FRAME_LENGTH_MAX };
 
@@ -133,6 +149,14 @@ static void frames_make(struct frames_to_guest *made, uint16_t lengths)
 		*frame = (struct frame){ .head = slot + FRAME_HEADROOM, .length = length };
 		frame->head_length = (uint16_t)(length < FRAME_HEAD_MAX ? length : FRAME_HEAD_MAX);
 		frame->segments = segments;
+		if (shallow && length > FRAME_HEAD_SHALLOW) {
+			frame->head_length = FRAME_HEAD_SHALLOW;
+			frame->shallow = 1;
+			frame->segment_count = 1;
+			segments[0] =
+			    (struct frame_segment){ payload + 64, length - FRAME_HEAD_SHALLOW };
+			continue;
+		}
 		rest = length - frame->head_length;
 		if (rest > 0)
 			segments[frame->segment_count++] =
