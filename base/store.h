@@ -2,8 +2,10 @@
  *
  * A record has a table (a name of the caller's), a key unique in that table, and a value, both any
  * bytes. Only the thread that opened a store uses it (control). A writing call outside
- * store_begin() ... store_commit() is on disk when it returns; inside, when the commit returns, so
- * a batch costs one flush.
+ * store_begin() ... store_commit() is with the kernel when it returns, and so survives SIGKILL;
+ * inside, when the commit returns, so that a batch is there as a whole or not at all. Power loss
+ * takes back what the kernel had not yet written, the last half a minute at most, in the order of
+ * the commits.
  *
  * Failing writes are logged here, once until a write succeeds again; callers go on without. */
 #ifndef WEFT_BASE_STORE_H
@@ -44,7 +46,7 @@ int store_visit(struct store *store, const char *table, store_visit_fn *visit, v
 
 /* Opens a batch; not nested. 0 or -errno. */
 int store_begin(struct store *store);
-/* On disk when it returns 0. After an error the batch is not there at all. */
+/* With the kernel when it returns 0. After an error the batch is not there at all. */
 int store_commit(struct store *store);
 
 #endif

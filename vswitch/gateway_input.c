@@ -287,7 +287,7 @@ void gateway_leg_ready(void *context)
 	struct gateway_leg *leg = context;
 	struct store *store = leg->gateway->vswitch->store;
 
-	/* One flush to disk for all leases of a batch; their answers leave behind it. */
+	/* One transaction for all leases of a batch; their answers leave behind it. */
 	if (store != NULL)
 		store_begin(store);
 	port_gateway_take(leg->port, FRAMES_AT_ONCE, input_frame, leg);
