@@ -18,6 +18,16 @@ def pytest_configure(config):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    """What the switches of a test that failed had to say, before they are gone."""
+    outcome = yield
+    report = outcome.get_result()
+    lab = item.funcargs.get("lab") or item.funcargs.get("module_lab")
+    if report.failed and lab:
+        report.sections += [(f"weftd {number}", text) for number, text in enumerate(lab.accounts(), 1)]
+
+
 @pytest.fixture
 def lab():
     with contextlib.ExitStack() as stack:

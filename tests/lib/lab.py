@@ -22,6 +22,7 @@ class Lab:
         self.directory = guests.guest_directory()
         stack.callback(shutil.rmtree, self.directory, ignore_errors=True)
         self.names = itertools.count(1)
+        self.switches = []
 
     def socket(self, name):
         return str(self.directory / f"{name}.sock")
@@ -34,9 +35,14 @@ class Lab:
     def switch(self, config, **options):
         """A started weftd; when the test is over, it has to end cleanly."""
         switch = Switch(self.directory, config, **options)
+        self.switches.append(switch)
         self.stack.callback(lambda: switch.child and switch.child.kill())
         self.stack.callback(switch.stop)
         return switch
+
+    def accounts(self):
+        """Of each switch that runs, a text for who has to find out what went wrong."""
+        return [switch.account() for switch in self.switches if switch.child]
 
     def tap_switch(self, config, namespace):
         """The same inside a namespace, with the right to make taps there."""

@@ -114,6 +114,22 @@ class Switch:
         """The port's row of `weft show ports`."""
         return next(port for port in self.show("ports") if port["name"] == name)
 
+    def account(self):
+        """Its log, and what it shows, of counters those that are not 0."""
+        text = self.child.output[-8000:]
+        for what in ("ports", "networks", "macs", "neighbours", "leases", "workers"):
+            try:
+                text += f"\n{what}: {json.dumps(without_zeros(self.show(what)))}"
+            except (WeftError, subprocess.TimeoutExpired) as error:
+                text += f"\n{what}: {error}"
+        return text
+
     def macs(self):
         """{mac: port} of all networks."""
         return {row["mac"]: row["port"] for row in self.show("macs")}
+
+
+def without_zeros(value):
+    if isinstance(value, dict):
+        return {key: without_zeros(part) for key, part in value.items() if part != 0}
+    return [without_zeros(part) for part in value] if isinstance(value, list) else value
