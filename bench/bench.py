@@ -20,8 +20,8 @@ sys.dont_write_bytecode = True
 import cases  # noqa: E402
 import contenders  # noqa: E402
 import measure  # noqa: E402
+import namespaces  # noqa: E402
 import report  # noqa: E402
-import tcp  # noqa: E402
 
 
 def parse_arguments():
@@ -118,8 +118,9 @@ class Bench:
     def measure(self, case, contender, directory, point):
         if case.figure == "startup_ms":
             return measure.measure_start(self.context, contender, directory, point, self.timing)
-        if case.name == "tcp":
-            return tcp.measure(self.context, contender, directory, point, self.seconds)
+        if case.namespaces:
+            return namespaces.measure(self.context, contender, directory, case, point,
+                                      self.seconds)
         if contender.name == "memcpy":
             return measure.measure_copy(self.context, point, self.seconds)
         if not contender.processes:
@@ -142,8 +143,8 @@ class Bench:
     def run_case(self, case, present):
         """Rounds until each point has its valid runs, or twice as many were tried."""
         wanted = self.repeats(case)
-        if case.name == "tcp" and tcp.missing() is not None:
-            print(f"tcp: {tcp.missing()}", flush=True)
+        if case.namespaces and namespaces.missing(case) is not None:
+            print(f"{case.name}: {namespaces.missing(case)}", flush=True)
             return
         for number in range(wanted * 2):
             for contender in present:

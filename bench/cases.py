@@ -17,7 +17,7 @@ class Point:
     guests: int = 2
     #: queue pairs of each guest
     queues: int = 1
-    #: case tcp: the receiver is on the guests' core, too, and the switch has the other to itself
+    #: in namespaces: both programs are on the guests' core, and the switch has the other to itself
     together: bool = False
     #: only these contenders; None: all of the case
     only: tuple = None
@@ -42,6 +42,8 @@ class Case:
     #: "higher" or "lower" is better
     better: str = "higher"
     repeats: int = 5
+    #: measured with programs in two namespaces (namespaces.py), not with the generator
+    namespaces: bool = False
     #: columns about weft alone: keys of report.COLUMNS
     columns: tuple = ("cycles", "generator", "lost")
 
@@ -160,7 +162,18 @@ TCP = Case(
     (Point("1 connection", ()), Point("4 connections", ("-P", "4")),
      Point("1 connection, guests together", (), together=True),
      Point("4 connections, guests together", ("-P", "4"), together=True)),
-    ("weft", "bridge"), columns=())
+    ("weft", "bridge"), columns=(), namespaces=True)
+
+RESPONSE = Case(
+    "response", "Question and answer between two namespaces",
+    "A program asks another by UDP, 32 bytes, and asks again when it has the answer: the median of "
+    "the round trips. Over two taps, adaptive polling, and over two veth pairs with the kernel's "
+    "bridge, which works in the context of whoever sends and so wakes nobody in between. The one "
+    "that answers shares a core with weft's worker, or with the one that asks, and the switch has "
+    "the other.",
+    "latency_us.p50", "us",
+    (Point("guests on two cores", ()), Point("guests together", (), together=True)),
+    ("weft", "bridge"), better="lower", columns=("p90", "p99"), namespaces=True)
 
 FORMATS = (("split", ()), ("split, in order", ("--in-order",)), ("packed", ("--packed",)),
            ("packed, in order", ("--packed", "--in-order")))
@@ -185,6 +198,6 @@ WORKERS = Case(
            base="1 worker")),
     ("weft",))
 
-ALL = {case.name: case for case in (L2, PORTS, MACS, FLOWS, LATENCY, STARTUP, GSO, TCP,
-                                 PACKED, QUEUES, GUESTS, WORKERS)}
+ALL = {case.name: case for case in (L2, PORTS, MACS, FLOWS, LATENCY, STARTUP, GSO, TCP, RESPONSE,
+                                    PACKED, QUEUES, GUESTS, WORKERS)}
 DEFAULT = ("l2",)

@@ -6,10 +6,10 @@ import statistics
 
 import cases
 import contenders
+import namespaces
 import svg
-import tcp
 
-ALL = contenders.ALL + [tcp.KernelBridge]
+ALL = contenders.ALL + [namespaces.KernelBridge]
 TITLES = {contender.name: contender.title for contender in ALL}
 SETUPS = {contender.name: contender.setup for contender in ALL}
 

@@ -1,10 +1,10 @@
-"""TCP between two network namespaces (case tcp of bench.py): over two taps of a switch, or over the
-kernel's bridge with a veth pair to each.
+"""Programs in two network namespaces (cases tcp and response of bench.py) that talk over two taps of a
+switch, or over the kernel's bridge with a veth pair to each.
 
 Everything is made for the run and removed after it: namespaces with names of our own, in which all
-interfaces live, and iperf3 in both. Nothing leaves them. iperf3's sender runs on the guests' core,
-its receiver there as well, or on the other with the switch; the kernel's bridge, which works in the
-sender's context, needs no core of its own."""
+interfaces live, and the programs. Nothing leaves them. The one that begins runs on the guests' core,
+the other there as well, or on the other core with the switch; the kernel's bridge, which works in
+the sender's context, needs no core of its own."""
 
 import json
 import os
@@ -25,11 +25,11 @@ def run(*argv):
     return done.stdout
 
 
-def missing():
+def missing(case=None):
     """None when it can be measured here, else why not."""
     if os.geteuid() != 0:
         return "namespaces need root"
-    for program in ("iperf3", "ip"):
+    for program in ("ip", "iperf3") if case and case.name == "tcp" else ("ip",):
         if not shutil.which(program):
             return f"{program} is not installed"
     return None
@@ -66,8 +66,9 @@ class Namespaces:
 class KernelBridge(contenders.Contender):
     name = "bridge"
     title = "kernel bridge"
-    setup = "two veth pairs and a bridge of the kernel, all in namespaces; case tcp only"
-    cases = {"tcp"}
+    setup = "two veth pairs and a bridge of the kernel, all in namespaces; cases tcp "\
+            "and response only"
+    cases = {"tcp", "response"}
 
     def missing(self):
         return missing()
@@ -100,52 +101,73 @@ class WeftTaps(contenders.Weft):
             namespaces.address(index, name)
 
 
+def start(context, namespaces, index, core, *argv):
+    """A program in a namespace, on a core."""
+    process = subprocess.Popen(["taskset", "-c", str(core), *namespaces.command(index, *argv)],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               start_new_session=True)
+    context.raise_priority(process.pid)
+    return process
+
+
 def iperf(context, namespaces, point, seconds):
-    """Gbit/s that the receiver saw."""
-    pin = ["taskset", "-c"]
-    receiver = context.guest_core if point.together else context.switch_core
-    server = subprocess.Popen(
-        pin + [str(receiver)] + namespaces.command(1, "iperf3", "-s", "-1", "-J"),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    context.raise_priority(server.pid)
+    """Gbit/s that iperf3's receiver saw."""
+    for _ in range(200):
+        client = start(context, namespaces, 0, context.guest_core, "iperf3", "-c", ADDRESSES[1],
+                       "-J", "-t", str(max(1, round(seconds))), *point.options)
+        output = json.loads(client.communicate(timeout=60)[0])
+        if "end" in output and "sum_received" in output["end"]:
+            return {"gbps": output["end"]["sum_received"]["bits_per_second"] / 1e9}
+        if "connect" not in output.get("error", ""):
+            break
+        time.sleep(0.01)
+    raise contenders.Failure(f"iperf3: {output.get('error', 'no result')}")
+
+
+def respond(context, namespaces, point, seconds):
+    """How long answers took. Those before the other side listens are refused at once."""
+    for _ in range(200):
+        client = start(context, namespaces, 0, context.guest_core,
+                       context.program("bench-respond"), ADDRESSES[1], str(seconds))
+        output, errors = client.communicate(timeout=60)
+        if client.returncode == 0:
+            return json.loads(output)
+        if "refused" not in errors:
+            break
+        time.sleep(0.01)
+    raise contenders.Failure(f"bench-respond: {errors.strip()}")
+
+
+def talk(context, namespaces, case, point, seconds):
+    """Both programs of a case."""
+    server, client = {"tcp": (("iperf3", "-s", "-1", "-J"), iperf),
+                      "response": ((context.program("bench-respond"),), respond)}[case.name]
+    core = context.guest_core if point.together else context.switch_core
+    process = start(context, namespaces, 1, core, *server)
     try:
-        for _ in range(200):
-            client = subprocess.Popen(
-                pin + [str(context.guest_core)] + namespaces.command(
-                    0, "iperf3", "-c", ADDRESSES[1], "-J", "-t", str(max(1, round(seconds))),
-                    *point.options),
-                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                start_new_session=True)
-            context.raise_priority(client.pid)
-            output = json.loads(client.communicate(timeout=60)[0])
-            if "end" in output and "sum_received" in output["end"]:
-                return output["end"]["sum_received"]["bits_per_second"] / 1e9
-            if "connect" not in output.get("error", ""):
-                break
-            time.sleep(0.01)
-        raise contenders.Failure(f"iperf3: {output.get('error', 'no result')}")
+        return client(context, namespaces, point, seconds)
     finally:
-        server.terminate()
-        server.wait()
+        process.terminate()
+        process.communicate()
 
 
-def measure(context, contender, directory, point, seconds):
-    """One run of iperf3: a dict like measure.measure()'s."""
+def measure(context, contender, directory, case, point, seconds):
+    """One run: a dict like measure.measure()'s."""
     kind = WeftTaps if contender.name == "weft" else KernelBridge
     switch = kind(context)
     switch.directory = directory
     distance = context.distance()
-    result = {}
+    result = {"sent": 0, "lost": 0}
     try:
         with Namespaces() as namespaces:
             try:
                 switch.join(namespaces)
-                result["gbps"] = iperf(context, namespaces, point, seconds)
+                result.update(talk(context, namespaces, case, point, seconds))
             finally:
                 switch.stop()
     except contenders.Failure as failure:
         result["error"] = str(failure)
     result.update(distance_before=distance, distance_after=context.distance(),
-                  generator_waited=0.0, switch_waited=0.0, sent=0, lost=0)
+                  generator_waited=0.0, switch_waited=0.0)
     result["dropped"] = judge(result)
     return result
