@@ -39,8 +39,12 @@ static const uint64_t active_us[] = {
 /* How long one is polled that was woken or has just started and brought nothing yet, in both modes:
  * a thousand ports that come up must not be polled for long. */
 #define FIRST_LOOK_US 50
-/* How often a worker that polls looks for wake-ups of its quiet queues. */
-#define EPOLL_INTERVAL_US 50
+/* How often a worker that polls looks for wake-ups of its quiet queues; and with adaptive polling,
+ * when the last round brought nothing. There one of two guests that ask and answer is quiet while
+ * the other is still polled; with busy polling that takes silence of a tenth of a second, and no
+ * frame is to wait for the look. */
+#define LOOK_US	     50
+#define LOOK_IDLE_US 5
 
 static void queue_activate(struct worker_context *context, struct port_queue *queue, uint64_t now)
 {
@@ -247,27 +251,34 @@ static int context_sleep(struct worker_context *context, struct epoll_event *eve
 	return count;
 }
 
+/* How long until the next look, in cycles, after a round that took so many frames. */
+static uint64_t look_after(const struct worker *worker, uint32_t taken)
+{
+	bool idle = taken == 0 && worker->poll == CONFIG_POLL_ADAPTIVE;
+
+	return (idle ? LOOK_IDLE_US : LOOK_US) * (clock_hz() / 1000000);
+}
+
 static void context_loop(struct worker_context *context)
 {
 	struct worker *worker = context->worker;
-	uint64_t interval = EPOLL_INTERVAL_US * (clock_hz() / 1000000);
-	uint64_t now = clock_cycles(), look_at = now, hz = clock_hz(), second = 0;
+	uint64_t now = clock_cycles(), looked = now, hz = clock_hz(), second = 0;
 	struct epoll_event events[EVENTS_MAX];
 	struct timespec boottime;
 	bool sleep = false, quiet = false; /* no queue is active, not all are */
+	uint32_t taken = 0;
 
 	/* acquire: pairs with the release in worker_destroy(). */
 	while (!atomic_load_explicit(&worker->stop, memory_order_acquire)) {
 		int count = 0;
-		uint32_t taken;
 		uint64_t later;
 
 		if (sleep) {
 			count = context_sleep(context, events);
 			now = clock_cycles();
-		} else if (quiet && now >= look_at) {
+		} else if (quiet && now - looked >= look_after(worker, taken)) {
 			count = epoll_wait(worker->epoll_fd, events, EVENTS_MAX, 0);
-			look_at = now + interval;
+			looked = now;
 		}
 		if (now >= second) {
 			context->now = (uint32_t)(now / hz);
