@@ -153,26 +153,27 @@ GSO = Case(
 TCP = Case(
     "tcp", "TCP between two namespaces",
     "iperf3 over two taps, frames of up to 64 KiB with checksum offload, and over two veth pairs "
-    "with the kernel's bridge, which works in the context of whoever sends. Sender on one core; "
-    "receiver and weft's worker, with adaptive polling, share the other, or both guests share one "
-    "core and the switch has the other. Through taps each frame is copied out of the kernel and "
-    "in again, while the bridge hands on what it got: where guests and bridge fill both cores, "
-    "that tells.",
+    "with the kernel's bridge, which works in the context of whoever sends. Both guests share one "
+    "core and the switch has the other, as in the other cases; or each guest has a core, and the "
+    "receiver shares its own with weft's worker, with adaptive polling. Through taps each frame is "
+    "copied out of the kernel and in again, while the bridge hands on what it got: where guests "
+    "and bridge fill both cores, that tells.",
     "gbps", "Gbit/s",
-    (Point("1 connection", ()), Point("4 connections", ("-P", "4")),
-     Point("1 connection, guests together", (), together=True),
-     Point("4 connections, guests together", ("-P", "4"), together=True)),
+    (Point("1 connection", (), together=True),
+     Point("4 connections", ("-P", "4"), together=True),
+     Point("1 connection, guests apart", ()),
+     Point("4 connections, guests apart", ("-P", "4"))),
     ("weft", "bridge"), columns=(), namespaces=True)
 
 RESPONSE = Case(
     "response", "Question and answer between two namespaces",
     "A program asks another by UDP, 32 bytes, and asks again when it has the answer: the median of "
     "the round trips. Over two taps, adaptive polling, and over two veth pairs with the kernel's "
-    "bridge, which works in the context of whoever sends and so wakes nobody in between. The one "
-    "that answers shares a core with weft's worker, or with the one that asks, and the switch has "
-    "the other.",
+    "bridge, which works in the context of whoever sends and so wakes nobody in between. Both "
+    "programs share one core and the switch has the other, or each has a core, and the one that "
+    "answers shares its own with weft's worker.",
     "latency_us.p50", "us",
-    (Point("guests on two cores", ()), Point("guests together", (), together=True)),
+    (Point("guests together", (), together=True), Point("guests apart", ())),
     ("weft", "bridge"), better="lower", columns=("p90", "p99"), namespaces=True)
 
 FORMATS = (("split", ()), ("split, in order", ("--in-order",)), ("packed", ("--packed",)),
