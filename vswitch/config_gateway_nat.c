@@ -40,12 +40,34 @@ static void go_on(struct ip_range *range)
 			break;
 }
 
+/* A network stands for all of its addresses: outside none of them is special. */
+static int read_pool_range(const char *file, const struct config_node *value,
+			   struct ip_range *range, struct error *error)
+{
+	struct ip_prefix network;
+	int rc;
+
+	if (value->scalar == NULL || strchr(value->scalar, '/') == NULL)
+		return config_value_range(file, value, AF_UNSPEC, range, error);
+	rc = config_value_network(file, value, &network, error);
+	if (rc != 0)
+		return rc;
+	range->first = network.ip;
+	range->last = ip_prefix_last(&network);
+	if (!ip_is_host(&range->first) || !ip_is_host(&range->last))
+		return config_error(file, value, error,
+				    "'%.80s' has addresses that no host can have; allowed: a "
+				    "network of hosts",
+				    value->scalar);
+	return 0;
+}
+
 static int read_pool_part(const char *file, const struct config_node *value, void *out,
 			  struct error *error)
 {
 	struct nat_config *nat = out;
 	struct ip_range range;
-	int rc = config_value_range(file, value, AF_UNSPEC, &range, error);
+	int rc = read_pool_range(file, value, &range, error);
 
 	for (; rc == 0; go_on(&range)) {
 		struct ip *ip;
@@ -74,8 +96,8 @@ static int read_pool(const char *file, const struct config_node *value, void *ou
 {
 	struct network_draft *draft = out;
 
-	return config_value_each(file, value, "addresses or ranges", POOL_MAX, read_pool_part,
-				 &draft->gateway->nat, error);
+	return config_value_each(file, value, "addresses, ranges or networks", POOL_MAX,
+				 read_pool_part, &draft->gateway->nat, error);
 }
 
 static int read_sessions(const char *file, const struct config_node *value, void *out,

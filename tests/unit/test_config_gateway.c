@@ -220,8 +220,10 @@ static void check_nat(const struct gateway_config *gateway)
 	const struct nat_config *nat = &gateway->nat;
 
 	assert_int_equal(nat->filtering, NAT_FILTER_ENDPOINT_INDEPENDENT);
-	assert_int_equal(nat->pool_count, 5);
+	assert_int_equal(nat->pool_count, 9);
 	assert_ip(&nat->pool[3], "192.0.2.12");
+	assert_ip(&nat->pool[5], "198.51.100.8");
+	assert_ip(&nat->pool[8], "198.51.100.11");
 	assert_int_equal(nat->session_limit, 5000);
 	assert_int_equal(nat->guest_session_limit, 500);
 	assert_int_equal(nat->forward_count, 8);
