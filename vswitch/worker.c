@@ -251,18 +251,13 @@ static int context_sleep(struct worker_context *context, struct epoll_event *eve
 	return count;
 }
 
-/* How long until the next look, in cycles, after a round that took so many frames. */
-static uint64_t look_after(const struct worker *worker, uint32_t taken)
-{
-	bool idle = taken == 0 && worker->poll == CONFIG_POLL_ADAPTIVE;
-
-	return (idle ? LOOK_IDLE_US : LOOK_US) * (clock_hz() / 1000000);
-}
-
 static void context_loop(struct worker_context *context)
 {
 	struct worker *worker = context->worker;
 	uint64_t now = clock_cycles(), looked = now, hz = clock_hz(), second = 0;
+	uint64_t look = LOOK_US * (hz / 1000000);
+	uint64_t look_idle =
+	    worker->poll == CONFIG_POLL_BUSY ? look : LOOK_IDLE_US * (hz / 1000000);
 	struct epoll_event events[EVENTS_MAX];
 	struct timespec boottime;
 	bool sleep = false, quiet = false; /* no queue is active, not all are */
@@ -276,7 +271,7 @@ static void context_loop(struct worker_context *context)
 		if (sleep) {
 			count = context_sleep(context, events);
 			now = clock_cycles();
-		} else if (quiet && now - looked >= look_after(worker, taken)) {
+		} else if (quiet && now - looked >= (taken > 0 ? look : look_idle)) {
 			count = epoll_wait(worker->epoll_fd, events, EVENTS_MAX, 0);
 			looked = now;
 		}
