@@ -87,7 +87,7 @@ struct frame {
 /* Room for the frames of one burst: array, heads, segment list, and a bulk buffer for payload that
  * has no home of its own (taps, files). One for arrival and one for what edges make of frames
  * (clones with another tag, segments of a GSO frame); each reset at the start of its use. */
-#define BURST_FRAMES 128u
+#define BURST_FRAMES 256u
 #define BURST_SEGMENTS                                                                             \
 	33792u /* one chain of the longest ring (32,768), and 16 for each other frame */
 #define BURST_BULK (1024u * 1024u)

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 /* Wider ones later; what they need is what they are compiled for in meson.build. */
 #define VARIANT_COUNT 3u
@@ -46,20 +47,26 @@ const struct virtqueue_ops *virtqueue_ops_best(enum virtqueue_format format)
 
 int virtqueue_prepare(struct virtqueue *vq)
 {
+	void *ahead;
+
 	virtqueue_release(vq);
 	if (vq->ops->format == VIRTQUEUE_PACKED) {
 		vq->cursor = calloc(1, sizeof(*vq->cursor));
 		return vq->cursor == NULL ? -ENOMEM : 0;
 	}
 	vq->pending_heads = calloc(vq->size, sizeof(*vq->pending_heads));
-	vq->ahead = calloc(1, sizeof(*vq->ahead));
+	/* mmap: of a queue that says nothing it never becomes resident. */
+	ahead = mmap(NULL, sizeof(*vq->ahead), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		     -1, 0);
+	vq->ahead = ahead == MAP_FAILED ? NULL : ahead;
 	return vq->pending_heads == NULL || vq->ahead == NULL ? -ENOMEM : 0;
 }
 
 void virtqueue_release(struct virtqueue *vq)
 {
 	free(vq->pending_heads);
-	free(vq->ahead);
+	if (vq->ahead != NULL)
+		munmap(vq->ahead, sizeof(*vq->ahead));
 	free(vq->cursor);
 	vq->pending_heads = NULL;
 	vq->ahead = NULL;
