@@ -27,7 +27,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define BURST 128u
+#define BURST 256u
 /* Frames between prefetch and copy: as many as have so many lines. */
 #define AHEAD_LINES	   100u
 #define AHEAD_MIN	   4u
