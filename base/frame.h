@@ -88,9 +88,9 @@ struct frame {
  * has no home of its own (taps, files). One for arrival and one for what edges make of frames
  * (clones with another tag, segments of a GSO frame); each reset at the start of its use. */
 #define BURST_FRAMES 256u
-#define BURST_SEGMENTS                                                                             \
-	33792u /* one chain of the longest ring (32,768), and 16 for each other frame */
-#define BURST_BULK (1024u * 1024u)
+/* One chain of the longest ring, and 16 for each other frame. */
+#define BURST_SEGMENTS (32768u + 16u * BURST_FRAMES)
+#define BURST_BULK     (1024u * 1024u)
 
 struct burst {
 	uint32_t count;			/* frames[0..count) are valid */

@@ -329,7 +329,7 @@ def scaling(results):
             "rings to poll, burst, batches and counters; the MAC table is read without a lock, and "
             "written only when an address is new, has moved, or was last seen a second ago. What "
             "workers share is the queue they send to, which one of them has at a time, for a batch "
-            "of up to 128 frames; without contention the lock costs one exchange a batch, which is "
+            "of up to 256 frames; without contention the lock costs one exchange a batch, which is "
             "lost in the spread of the case *workers*.", "",
             f"A 64-byte frame costs {total:.0f} cycles here, {transmit:.0f} of them with the "
             "receiver's queue in hand. So n workers that send to different queues carry n times as "
