@@ -1,11 +1,12 @@
-/* What must survive a restart, SIGKILL and power loss: small records in one SQLite file.
+/* What must survive a restart and SIGKILL, and be whole after power loss: small records in one
+ * SQLite file.
  *
  * A record has a table (a name of the caller's), a key unique in that table, and a value, both any
  * bytes. Only the thread that opened a store uses it (control). A writing call outside
  * store_begin() ... store_commit() is with the kernel when it returns, and so survives SIGKILL;
  * inside, when the commit returns, so that a batch is there as a whole or not at all. Power loss
- * takes back what the kernel had not yet written, the last half a minute at most, in the order of
- * the commits.
+ * takes back what the kernel had not yet written, usually the last half a minute: the latest
+ * commits, each as a whole.
  *
  * Failing writes are logged here, once until a write succeeds again; callers go on without. */
 #ifndef WEFT_BASE_STORE_H

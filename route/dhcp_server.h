@@ -4,7 +4,7 @@
  * thread. `now` is monotonic milliseconds, `wall` seconds of wall-clock time. Leases are in the
  * table it is given, which outlives it; when they are stored, the caller brackets a batch of input
  * with store_begin() and store_commit() and lets frames out after the commit, so that no guest is
- * told of a lease that a crash forgets (RFC 2131, 4.3.1).
+ * told of a lease that a killed weftd forgets (RFC 2131, 4.3.1).
  *
  * Guests are hostile. A client must send from the hardware address it gives, unless a relay agent
  * behind a trusted port sends for it. A lease belongs to the machine that got it, known by its port
