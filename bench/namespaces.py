@@ -13,7 +13,7 @@ import subprocess
 import time
 
 import contenders
-from measure import judge
+from measure import judge, spawn
 
 ADDRESSES = ("10.213.7.1", "10.213.7.2")
 
@@ -101,54 +101,45 @@ class WeftTaps(contenders.Weft):
             namespaces.address(index, name)
 
 
-def start(context, namespaces, index, core, *argv):
-    """A program in a namespace, on a core."""
-    process = subprocess.Popen(["taskset", "-c", str(core), *namespaces.command(index, *argv)],
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               start_new_session=True)
-    context.raise_priority(process.pid)
-    return process
+def read_iperf(output, errors):
+    """What a client's end says: a result, or None and why not."""
+    result = json.loads(output)
+    if "sum_received" not in result.get("end", {}):
+        return None, result.get("error", "no result")
+    return {"gbps": result["end"]["sum_received"]["bits_per_second"] / 1e9}, None
 
 
-def iperf(context, namespaces, point, seconds):
-    """Gbit/s that iperf3's receiver saw."""
-    for _ in range(200):
-        client = start(context, namespaces, 0, context.guest_core, "iperf3", "-c", ADDRESSES[1],
-                       "-J", "-t", str(max(1, round(seconds))), *point.options)
-        output = json.loads(client.communicate(timeout=60)[0])
-        if "end" in output and "sum_received" in output["end"]:
-            return {"gbps": output["end"]["sum_received"]["bits_per_second"] / 1e9}
-        if "connect" not in output.get("error", ""):
-            break
-        time.sleep(0.01)
-    raise contenders.Failure(f"iperf3: {output.get('error', 'no result')}")
-
-
-def respond(context, namespaces, point, seconds):
-    """How long answers took. Those before the other side listens are refused at once."""
-    for _ in range(200):
-        client = start(context, namespaces, 0, context.guest_core,
-                       context.program("bench-respond"), ADDRESSES[1], str(seconds))
-        output, errors = client.communicate(timeout=60)
-        if client.returncode == 0:
-            return json.loads(output)
-        if "refused" not in errors:
-            break
-        time.sleep(0.01)
-    raise contenders.Failure(f"bench-respond: {errors.strip()}")
+def read_respond(output, errors):
+    return (json.loads(output), None) if output else (None, errors.strip())
 
 
 def talk(context, namespaces, case, point, seconds):
-    """Both programs of a case."""
-    server, client = {"tcp": (("iperf3", "-s", "-1", "-J"), iperf),
-                      "response": ((context.program("bench-respond"),), respond)}[case.name]
-    core = context.guest_core if point.together else context.switch_core
-    process = start(context, namespaces, 1, core, *server)
+    """Both programs of a case. The one that begins tries again until the other listens."""
+    respond = context.program("bench-respond")
+    server, client, read = {
+        "tcp": (("iperf3", "-s", "-1", "-J"),
+                ("iperf3", "-c", ADDRESSES[1], "-J", "-t", str(max(1, round(seconds)))),
+                read_iperf),
+        "response": ((respond,), (respond, ADDRESSES[1], str(seconds)), read_respond),
+    }[case.name]
+
+    def start(index, core, *argv):
+        return spawn(context, ["taskset", "-c", str(core), *namespaces.command(index, *argv)])
+
+    listener = start(1, context.guest_core if point.together else context.switch_core, *server)
     try:
-        return client(context, namespaces, point, seconds)
+        for _ in range(200):
+            asker = start(0, context.guest_core, *client, *point.options)
+            result, error = read(*asker.communicate(timeout=60))
+            if result:
+                return result
+            if "refused" not in error:
+                break
+            time.sleep(0.01)
+        raise contenders.Failure(f"{client[0]}: {error}")
     finally:
-        process.terminate()
-        process.communicate()
+        listener.terminate()
+        listener.communicate()
 
 
 def measure(context, contender, directory, case, point, seconds):
