@@ -392,84 +392,80 @@ static struct frame *gso_frame(struct packet *packet, int version, uint8_t gso, 
 }
 
 /* RFC 1191, 4; RFC 8200, 5; RFC 791: what passes a link, what becomes of the rest. */
+static const struct {
+	uint8_t version, gso, flags; /* flags: the byte of IPv4's */
+	uint32_t payload;
+	uint16_t size;
+	uint32_t mtu;
+	enum forward_fit forwarded, own;
+	uint8_t gso_after;
+	uint16_t size_after;
+} fit_rows[] = {
+	/* UDP: headers are 28 and 48. */
+	{ 4, 0, 0, 1472, 0, 1500, FORWARD_FITS, FORWARD_FITS, 0, 0 },
+	{ 4, 0, 0, 1473, 0, 1500, FORWARD_FRAGMENT, FORWARD_FRAGMENT, FRAME_GSO_FRAGMENT, 1480 },
+	{ 4, 0, 0x40, 1473, 0, 1500, FORWARD_TOO_BIG, FORWARD_FRAGMENT, FRAME_GSO_FRAGMENT, 1480 },
+	{ 4, 0, 0x40, 1472, 0, 1500, FORWARD_FITS, FORWARD_FITS, 0, 0 },
+	{ 6, 0, 0, 1452, 0, 1500, FORWARD_FITS, FORWARD_FITS, 0, 0 },
+	{ 6, 0, 0, 1453, 0, 1500, FORWARD_TOO_BIG, FORWARD_FRAGMENT, FRAME_GSO_FRAGMENT, 1448 },
+	/* TCP: headers are 40 and 60. */
+	{ 4, FRAME_GSO_TCP4, 0x40, 60000, 1460, 1500, FORWARD_FITS, FORWARD_FITS, FRAME_GSO_TCP4,
+	  1460 },
+	{ 4, FRAME_GSO_TCP4, 0x40, 60000, 1461, 1500, FORWARD_TOO_BIG, FORWARD_FITS, FRAME_GSO_TCP4,
+	  1460 },
+	{ 4, FRAME_GSO_TCP4, 0, 60000, 1461, 1500, FORWARD_FITS, FORWARD_FITS, FRAME_GSO_TCP4,
+	  1460 },
+	{ 4, FRAME_GSO_TCP4, 0, 60000, 1461, 41, FORWARD_TOO_BIG, FORWARD_TOO_BIG, FRAME_GSO_TCP4,
+	  1461 },
+	{ 4, FRAME_GSO_TCP4, 0, 60000, 1461, 40, FORWARD_TOO_BIG, FORWARD_TOO_BIG, FRAME_GSO_TCP4,
+	  1461 },
+	{ 6, FRAME_GSO_TCP6, 0, 60000, 1440, 1500, FORWARD_FITS, FORWARD_FITS, FRAME_GSO_TCP6,
+	  1440 },
+	{ 6, FRAME_GSO_TCP6, 0, 60000, 1441, 1500, FORWARD_TOO_BIG, FORWARD_FITS, FRAME_GSO_TCP6,
+	  1440 },
+	/* One segment after all. */
+	{ 6, FRAME_GSO_TCP6, 0, 100, 1441, 1500, FORWARD_FITS, FORWARD_FITS, FRAME_GSO_TCP6, 1441 },
+	/* USO */
+	{ 4, FRAME_GSO_UDP, 0, 60000, 1472, 1500, FORWARD_FITS, FORWARD_FITS, FRAME_GSO_UDP, 1472 },
+	{ 4, FRAME_GSO_UDP, 0, 60000, 1473, 1500, FORWARD_TOO_BIG, FORWARD_TOO_BIG, FRAME_GSO_UDP,
+	  1473 },
+	/* UFO, whose fragments may be smaller; over IPv6 only the sender's own. */
+	{ 4, FRAME_GSO_UDP4_FRAGMENT, 0, 60000, 1483, 1500, FORWARD_FITS, FORWARD_FITS,
+	  FRAME_GSO_UDP4_FRAGMENT, 1483 },
+	{ 4, FRAME_GSO_UDP4_FRAGMENT, 0, 60000, 1488, 1500, FORWARD_FRAGMENT, FORWARD_FRAGMENT,
+	  FRAME_GSO_UDP4_FRAGMENT, 1480 },
+	{ 6, FRAME_GSO_UDP4_FRAGMENT, 0, 60000, 1448, 1500, FORWARD_FITS, FORWARD_FITS,
+	  FRAME_GSO_UDP4_FRAGMENT, 1448 },
+	{ 6, FRAME_GSO_UDP4_FRAGMENT, 0, 60000, 1456, 1500, FORWARD_TOO_BIG, FORWARD_FRAGMENT,
+	  FRAME_GSO_UDP4_FRAGMENT, 1448 },
+};
+
 static void test_rfc1191_fits(void **state)
 {
-	static const struct {
-		uint8_t version, gso, flags; /* flags: the byte of IPv4's */
-		uint32_t payload;
-		uint16_t size;
-		uint32_t mtu;
-		enum forward_fit forwarded, own;
-		uint8_t gso_after;
-		uint16_t size_after;
-	} rows[] = {
-		/* UDP: headers are 28 and 48. */
-		{ 4, 0, 0, 1472, 0, 1500, FORWARD_FITS, FORWARD_FITS, 0, 0 },
-		{ 4, 0, 0, 1473, 0, 1500, FORWARD_FRAGMENT, FORWARD_FRAGMENT, FRAME_GSO_FRAGMENT,
-		  1480 },
-		{ 4, 0, 0x40, 1473, 0, 1500, FORWARD_TOO_BIG, FORWARD_FRAGMENT, FRAME_GSO_FRAGMENT,
-		  1480 },
-		{ 4, 0, 0x40, 1472, 0, 1500, FORWARD_FITS, FORWARD_FITS, 0, 0 },
-		{ 6, 0, 0, 1452, 0, 1500, FORWARD_FITS, FORWARD_FITS, 0, 0 },
-		{ 6, 0, 0, 1453, 0, 1500, FORWARD_TOO_BIG, FORWARD_FRAGMENT, FRAME_GSO_FRAGMENT,
-		  1448 },
-		/* TCP: headers are 40 and 60. */
-		{ 4, FRAME_GSO_TCP4, 0x40, 60000, 1460, 1500, FORWARD_FITS, FORWARD_FITS,
-		  FRAME_GSO_TCP4, 1460 },
-		{ 4, FRAME_GSO_TCP4, 0x40, 60000, 1461, 1500, FORWARD_TOO_BIG, FORWARD_FITS,
-		  FRAME_GSO_TCP4, 1460 },
-		{ 4, FRAME_GSO_TCP4, 0, 60000, 1461, 1500, FORWARD_FITS, FORWARD_FITS,
-		  FRAME_GSO_TCP4, 1460 },
-		{ 4, FRAME_GSO_TCP4, 0, 60000, 1461, 41, FORWARD_TOO_BIG, FORWARD_TOO_BIG,
-		  FRAME_GSO_TCP4, 1461 },
-		{ 4, FRAME_GSO_TCP4, 0, 60000, 1461, 40, FORWARD_TOO_BIG, FORWARD_TOO_BIG,
-		  FRAME_GSO_TCP4, 1461 },
-		{ 6, FRAME_GSO_TCP6, 0, 60000, 1440, 1500, FORWARD_FITS, FORWARD_FITS,
-		  FRAME_GSO_TCP6, 1440 },
-		{ 6, FRAME_GSO_TCP6, 0, 60000, 1441, 1500, FORWARD_TOO_BIG, FORWARD_FITS,
-		  FRAME_GSO_TCP6, 1440 },
-		/* One segment after all. */
-		{ 6, FRAME_GSO_TCP6, 0, 100, 1441, 1500, FORWARD_FITS, FORWARD_FITS, FRAME_GSO_TCP6,
-		  1441 },
-		/* USO */
-		{ 4, FRAME_GSO_UDP, 0, 60000, 1472, 1500, FORWARD_FITS, FORWARD_FITS, FRAME_GSO_UDP,
-		  1472 },
-		{ 4, FRAME_GSO_UDP, 0, 60000, 1473, 1500, FORWARD_TOO_BIG, FORWARD_TOO_BIG,
-		  FRAME_GSO_UDP, 1473 },
-		/* UFO, whose fragments may be smaller; over IPv6 only the sender's own. */
-		{ 4, FRAME_GSO_UDP4_FRAGMENT, 0, 60000, 1483, 1500, FORWARD_FITS, FORWARD_FITS,
-		  FRAME_GSO_UDP4_FRAGMENT, 1483 },
-		{ 4, FRAME_GSO_UDP4_FRAGMENT, 0, 60000, 1488, 1500, FORWARD_FRAGMENT,
-		  FORWARD_FRAGMENT, FRAME_GSO_UDP4_FRAGMENT, 1480 },
-		{ 6, FRAME_GSO_UDP4_FRAGMENT, 0, 60000, 1448, 1500, FORWARD_FITS, FORWARD_FITS,
-		  FRAME_GSO_UDP4_FRAGMENT, 1448 },
-		{ 6, FRAME_GSO_UDP4_FRAGMENT, 0, 60000, 1456, 1500, FORWARD_TOO_BIG,
-		  FORWARD_FRAGMENT, FRAME_GSO_UDP4_FRAGMENT, 1448 },
-	};
-
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+	for (size_t i = 0; i < sizeof(fit_rows) / sizeof(fit_rows[0]); i++) {
 		struct packet packet;
-		struct frame *frame = gso_frame(&packet, rows[i].version, rows[i].gso,
-						rows[i].payload, rows[i].size, rows[i].flags);
+		struct frame *frame =
+		    gso_frame(&packet, fit_rows[i].version, fit_rows[i].gso, fit_rows[i].payload,
+			      fit_rows[i].size, fit_rows[i].flags);
 		struct frame own = *frame;
-		enum forward_fit fit = forward_fits(frame, rows[i].mtu);
+		enum forward_fit fit = forward_fits(frame, fit_rows[i].mtu);
 
-		if (fit != rows[i].forwarded)
+		if (fit != fit_rows[i].forwarded)
 			fail_msg("row %zu: %d", i, fit);
 		if (fit == FORWARD_TOO_BIG) {
-			assert_int_equal(frame->gso, rows[i].gso);
-			assert_int_equal(frame->gso_size, rows[i].size);
+			assert_int_equal(frame->gso, fit_rows[i].gso);
+			assert_int_equal(frame->gso_size, fit_rows[i].size);
 		}
-		fit = forward_fits_own(&own, rows[i].mtu);
-		if (fit != rows[i].own || own.gso != rows[i].gso_after ||
-		    own.gso_size != rows[i].size_after)
+		fit = forward_fits_own(&own, fit_rows[i].mtu);
+		if (fit != fit_rows[i].own || own.gso != fit_rows[i].gso_after ||
+		    own.gso_size != fit_rows[i].size_after)
 			fail_msg("row %zu, own: %d, %d, %d", i, fit, own.gso, own.gso_size);
 		if (own.gso != FRAME_GSO_NONE)
 			assert_in_range(segment_count(&own), 1, FRAME_SEGMENTS_MAX);
 		/* Twice changes nothing. */
 		if (fit != FORWARD_TOO_BIG) {
-			assert_int_equal(forward_fits_own(&own, rows[i].mtu), FORWARD_FITS);
-			assert_int_equal(own.gso_size, rows[i].size_after);
+			assert_int_equal(forward_fits_own(&own, fit_rows[i].mtu), FORWARD_FITS);
+			assert_int_equal(own.gso_size, fit_rows[i].size_after);
 		}
 		packet_free(&packet);
 	}
