@@ -64,6 +64,14 @@ GUEST_PREFETCH void split_send_ask(struct split_ahead *ahead, uint16_t position,
 		net_to_guest_prefetch(frame, host);
 }
 
+/* Asks for the used entries of `count` chains from `position` on: the guest has read what stood in
+ * these lines before, and stores behind the first one would wait for each in turn. */
+GUEST_PREFETCH void split_used_ask(const struct virtqueue *vq, uint16_t position, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i += 64 / SPLIT_USED_ENTRY)
+		__builtin_prefetch(split_used_at(vq, (uint16_t)(position + i)), 1);
+}
+
 const struct virtqueue_ops VIRTQUEUE_OPS(split) = {
 	.format = VIRTQUEUE_SPLIT,
 	.from_guest = split_from_guest,
@@ -104,6 +112,8 @@ static uint32_t split_from_guest(struct virtqueue *vq, struct burst *burst,
 		room = waiting;
 	guest_window_open(&net.window, vq->memory, vq->region_hint);
 	net_from_guest_open(&net, burst, vq->header_size, vq->offloads_from_guest);
+	if (!vq->in_order)
+		split_used_ask(vq, (uint16_t)(vq->last_used + vq->pending), room);
 	split_read_sources(vq, &net.window, room, burst->shallow);
 	taken = split_take(vq, &net, room, counters);
 	vq->last_available = (uint16_t)(vq->last_available + taken);
@@ -383,6 +393,7 @@ static uint32_t split_send_simple(struct split_send *send, struct frame *const *
 	count = (uint16_t)(vq->ahead->end - position);
 	if (count > send->frames)
 		count = send->frames;
+	split_used_ask(vq, send->used, count);
 	for (uint32_t i = 0; i < vq->ahead_frames && i < count; i++)
 		split_send_ask(vq->ahead, (uint16_t)(position + i), frames[i]);
 	/* For the next call, which may well have as many frames; meanwhile the first lines come. */
