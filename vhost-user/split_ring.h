@@ -106,6 +106,26 @@ static inline void split_used_put(struct virtqueue *vq, uint16_t position, uint1
 	*split_used_at(vq, position) = (struct split_used){ .id = head, .length = length };
 }
 
+/* The same for `count` chains at most the ring's size, of length 0: without a step between entries
+ * that a vector could not take. */
+static inline void split_used_put_heads(struct virtqueue *vq, uint16_t position,
+					const uint16_t *heads, uint32_t count)
+{
+	uint32_t before_wrap = vq->size - (position & (vq->size - 1u));
+	uint32_t n = count < before_wrap ? count : before_wrap;
+
+	for (uint32_t done = 0; done < count; done += n, n = count - done) {
+		struct split_used *entries = split_used_at(vq, (uint16_t)(position + done));
+		const uint16_t *from = heads + done;
+
+		for (uint32_t i = 0; i < n; i++) {
+			uint64_t entry = from[i];
+
+			memcpy(&entries[i], &entry, sizeof(entry));
+		}
+	}
+}
+
 /* Sets the length of an entry that was put to 0. */
 static inline void split_used_clear(struct virtqueue *vq, uint16_t position)
 {

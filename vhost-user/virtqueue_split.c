@@ -136,8 +136,8 @@ static void split_from_guest_done(struct virtqueue *vq)
 	/* 2.7.9: the batch's first entry, with the head of the last chain, stands for all. */
 	if (vq->in_order)
 		split_used_put(vq, position, vq->pending_heads[vq->pending - 1], 0);
-	for (uint32_t i = 0; i < vq->pending && !vq->in_order; i++)
-		split_used_put(vq, (uint16_t)(position + i), vq->pending_heads[i], 0);
+	else
+		split_used_put_heads(vq, position, vq->pending_heads, vq->pending);
 	position = (uint16_t)(position + vq->pending);
 	vq->pending = 0;
 	split_used_publish(vq, position);
