@@ -13,7 +13,9 @@
 #include "base/counters.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* Writable bytes before head: virtio-net header, VLAN tags. With the 12 bytes of that header before
  * it a head begins where a cache line does, as a guest's buffer mostly does too: so the copies in
@@ -59,9 +61,15 @@ struct frame {
 	uint16_t head_length;
 	uint16_t segment_count;
 
-	/* Offload state, valid after vnet_header_to_frame() or zero. */
+	/* One aligned word: see frame_kind(). */
 	uint8_t flags;	   /* enum frame_flag */
 	uint8_t gso;	   /* enum frame_gso */
+	uint8_t tagged;	   /* 1 when an 802.1Q tag stands at head + 12, as the bridge saw */
+	uint8_t shallow;   /* 1 when more belongs into the head: see frame_pull() */
+	uint16_t vlan;	   /* VLAN it belongs to, by the bridge; 0 in a network without VLANs */
+	uint16_t priority; /* PCP and DEI of the tag, in their places in the TCI */
+
+	/* Offload state, valid after vnet_header_to_frame() or zero. */
 	uint16_t gso_size; /* payload bytes per segment, > 0 when gso; FRAME_GSO_FRAGMENT: bytes
 			      behind the IP header per fragment, a multiple of 8 */
 	uint16_t csum_start;
@@ -75,14 +83,23 @@ struct frame {
 	uint8_t ip_version;  /* 4, 6, or 0 */
 	uint8_t l4_protocol; /* IPPROTO_... when l4_offset */
 
-	/* Set by the bridge on the way in. */
-	uint8_t tagged;	   /* 1 when an 802.1Q tag stands at head + 12 */
-	uint8_t shallow;   /* 1 when more belongs into the head: see frame_pull() */
-	uint8_t punt;	   /* why it goes to control, when it does; else 0 */
-	uint16_t vlan;	   /* VLAN it belongs to; 0 in a network without VLANs */
-	uint16_t priority; /* PCP and DEI of the tag, in their places in the TCI */
-	uint16_t arrival;  /* index of the port it came from, for ports that want it */
+	uint8_t punt;	  /* why it goes to control, when it does; else 0 */
+	uint16_t arrival; /* index of the port it came from, for ports that want it */
 };
+
+/* Flags, GSO type, tag and VLAN as one number: what hangs on nothing else needs to be found out
+ * once for frames of one kind that follow one another. */
+static inline uint64_t frame_kind(const struct frame *frame)
+{
+	uint64_t kind;
+
+	_Static_assert(offsetof(struct frame, flags) % sizeof(kind) == 0 &&
+			   offsetof(struct frame, gso_size) ==
+			       offsetof(struct frame, flags) + sizeof(kind),
+		       "the fields fill a word");
+	memcpy(&kind, &frame->flags, sizeof(kind));
+	return kind;
+}
 
 /* Room for the frames of one burst: array, heads, segment list, and a bulk buffer for payload that
  * has no home of its own (taps, files). One for arrival and one for what edges make of frames

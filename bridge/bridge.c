@@ -94,8 +94,6 @@ static uint32_t run_length(struct frame *frames, uint32_t count)
 
 		if (read_u64(frame->head) != destination || read_u64(frame->head + 6) != source)
 			break;
-		frame->tagged = 0;
-		frame->priority = 0;
 		frame->vlan = first->vlan;
 	}
 	return n;
@@ -132,9 +130,11 @@ static __attribute__((noinline)) uint32_t known_run(const struct bridge_memo *me
 						    uint16_t vlan, struct frame *frames,
 						    uint32_t count, uint16_t *to)
 {
-	struct memo_key before = memo_key_of(&frames[0]);
+	/* The source's last bytes and the type, which is no tag's. */
+	uint64_t destination = read_u64(frames[0].head), end = read_u64(frames[0].head + 6);
+	const struct memo_key first = memo_key_of(&frames[0]);
 	const uint16_t port =
-	    has_tag(&frames[0]) ? MAC_TABLE_NO_PORT : memo_find(memo, &before, epoch);
+	    has_tag(&frames[0]) ? MAC_TABLE_NO_PORT : memo_find(memo, &first, epoch);
 	uint32_t n;
 
 	*to = port;
@@ -142,11 +142,12 @@ static __attribute__((noinline)) uint32_t known_run(const struct bridge_memo *me
 		return 0;
 	for (n = 0; n < count; n++) {
 		struct frame *frame = &frames[n];
-		struct memo_key key = memo_key_of(frame);
 
-		if (has_tag(frame))
-			break;
-		if (key.first != before.first || key.second != before.second) {
+		if (read_u64(frame->head) != destination || read_u64(frame->head + 6) != end) {
+			struct memo_key key = memo_key_of(frame);
+
+			if (has_tag(frame))
+				break;
 			if (n + MEMO_AHEAD < count) {
 				struct memo_key next = memo_key_of(&frames[n + MEMO_AHEAD]);
 
@@ -154,10 +155,9 @@ static __attribute__((noinline)) uint32_t known_run(const struct bridge_memo *me
 			}
 			if (!memo_has(memo, &key, epoch, port))
 				break;
-			before = key;
+			destination = read_u64(frame->head);
+			end = read_u64(frame->head + 6);
 		}
-		frame->tagged = 0;
-		frame->priority = 0;
 		frame->vlan = vlan;
 	}
 	return n;

@@ -107,6 +107,27 @@ static inline bool takes_as_is(const struct port_view *to, const struct frame *f
 	       offload_fits(frame, offloads);
 }
 
+/* How many of the frames, from the first on, the port takes as they are. */
+static uint32_t fitting(const struct port_view *to, struct frame *const *frames, uint32_t count,
+			uint32_t offloads)
+{
+	uint64_t taken = ~frame_kind(frames[0]);
+	uint32_t n;
+
+	for (n = 0; n < count; n++) {
+		const struct frame *frame = frames[n];
+
+		if (frame_kind(frame) == taken)
+			continue;
+		if (!takes_as_is(to, frame, offloads))
+			break;
+		/* Of these it hangs on the version of IP, too. */
+		if (frame->gso != FRAME_GSO_UDP)
+			taken = frame_kind(frame);
+	}
+	return n;
+}
+
 /* Some of the frames need to be edited. */
 static void transmit_edited(struct transmission *t, const struct port_view *to, uint32_t offloads,
 			    struct frame **frames, uint32_t count)
@@ -132,7 +153,7 @@ static void transmit_to_queue(struct worker_context *context, const struct port_
 {
 	struct port_queue *queue = &to->port->send_queues[queue_index];
 	struct port_counters *counters = &to->port->counters[context->worker->id];
-	uint32_t offloads, fit = 0;
+	uint32_t offloads, fit;
 	struct transmission t;
 
 	/* acquire: pairs with the release in port_queue_start(). */
@@ -141,8 +162,7 @@ static void transmit_to_queue(struct worker_context *context, const struct port_
 		return;
 	}
 	offloads = to->port->type->offloads(queue);
-	while (fit < count && takes_as_is(to, frames[fit], offloads))
-		fit++;
+	fit = fitting(to, frames, count, offloads);
 	if (fit == count) {
 		queue_send(context, queue, frames, count, counters);
 		return;
