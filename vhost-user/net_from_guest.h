@@ -199,14 +199,14 @@ net_plain_take(struct net_plain *plain, const uint8_t *host, uint32_t length, bo
 	uint32_t head_length = shallow ? FRAME_HEAD_SHALLOW : FRAME_HEAD_MAX, segments = 1;
 	uint16_t asked;
 
-	if (!net_from_guest_fits(frame_length))
+	/* One comparison: a shallow frame has more than its head, and is of a usual length. */
+	if (shallow ? frame_length - head_length - 1 >= NET_COPY_INLINE - head_length
+		    : !net_from_guest_fits(frame_length))
 		return false;
-	if (frame_length > head_length) {
+	if (shallow || frame_length > head_length) {
 		net_copy_lines(header, host, VNET_HEADER_SIZE + head_length);
 		plain->segment->base = host + VNET_HEADER_SIZE + head_length;
 		plain->segment->length = frame_length - head_length;
-	} else if (shallow) {
-		return false;
 	} else {
 		net_copy_short(header, host, length);
 		head_length = frame_length;

@@ -114,37 +114,40 @@ static inline bool net_to_guest_single(const struct net_to_guest *net, const str
 	return true;
 }
 
-/* What of a shallow frame comes after its head's line. The last line is a whole one, too, and takes
- * with it what stands before the segment; the head comes over that afterwards. */
-static inline __attribute__((always_inline)) void
-net_to_guest_shallow_rest(const struct frame *frame, uint8_t *to)
+/* A shallow frame with its header. The last line is a whole one, too, and takes with it what stands
+ * before the segment; the head comes over that afterwards. */
+static inline __attribute__((always_inline)) void net_to_guest_shallow(const struct frame *frame,
+								       uint8_t *host)
 {
 	const uint8_t *from = frame->segments->base;
 	int64_t last = (int64_t)frame->segments->length - 64;
+	uint8_t *to = host + 64;
 
 	for (int64_t i = 0; i < last; i += 64)
 		net_copy_line(to + i, from + i);
 	net_copy_line(to + last, from + last);
+	net_copy_line(host, frame->head - VNET_HEADER_SIZE);
 }
 
 /* The same for a frame of which nothing is asked, of at most two pieces and a usual length, with a
  * header of VNET_HEADER_SIZE bytes: what nearly all are, without a call. False when it is not one:
- * then nothing was written. */
-static inline __attribute__((always_inline)) bool net_to_guest_plain(const struct frame *frame,
-								     uint8_t *host, uint32_t length)
+ * then nothing was written. `shallow`: only for shallow frames, as a loop may know beforehand that
+ * there will be no others. */
+static inline __attribute__((always_inline)) bool
+net_to_guest_plain(const struct frame *frame, uint8_t *host, uint32_t length, bool shallow)
 {
 	/* All zero but for num_buffers, which is 1. */
 	const uint64_t start = 0;
 	const uint32_t buffers = 1u << 16;
 	uint32_t first = VNET_HEADER_SIZE + frame->head_length;
 
-	if (length < VNET_HEADER_SIZE + frame->length || (frame->flags | frame->gso) != 0 ||
-	    frame->segment_count > 1 || frame->length > NET_COPY_INLINE)
+	if (length < VNET_HEADER_SIZE + frame->length || frame->shallow != shallow ||
+	    (!shallow && ((frame->flags | frame->gso) != 0 || frame->segment_count > 1 ||
+			  frame->length > NET_COPY_INLINE)))
 		return false;
 	/* With what stands before the head, for whole lines; then the header over that. */
-	if (frame->shallow) {
-		net_to_guest_shallow_rest(frame, host + 64);
-		net_copy_line(host, frame->head - VNET_HEADER_SIZE);
+	if (shallow) {
+		net_to_guest_shallow(frame, host);
 	} else {
 		net_copy_short(host, frame->head - VNET_HEADER_SIZE, first);
 		if (frame->segment_count > 0)

@@ -429,7 +429,7 @@ static __attribute__((noinline)) uint32_t packed_send_plain(struct packed_send *
 
 		if (i + distance < count)
 			packed_send_ask(cursor, i + distance, frames[i + distance]);
-		if (!packed_takes_frame(host, at) || !net_to_guest_plain(frame, host, at->length))
+		if (!packed_takes_frame(host, at) || !net_to_guest_plain(frame, host, at->length, frame->shallow))
 			break;
 		packed_used_put(used + i, at->id, 1, VNET_HEADER_SIZE + frame->length);
 		length += frame->length;

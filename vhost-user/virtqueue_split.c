@@ -46,6 +46,8 @@ static uint32_t split_take_chain(struct virtqueue *vq, struct net_from_guest *ne
 				 const struct split_descriptor *first, uint32_t *steps);
 static uint32_t split_send_simple(struct split_send *send, struct frame *const *frames,
 				  uint64_t *bytes);
+static uint32_t split_send_shallow(struct split_send *send, struct frame *const *frames,
+				   uint16_t position, uint32_t count, uint64_t *bytes);
 static uint32_t split_send_plain(struct split_send *send, struct frame *const *frames,
 				 uint16_t position, uint32_t count, uint64_t *bytes);
 static uint32_t split_send_short(struct split_send *send, struct frame *const *frames,
@@ -399,8 +401,12 @@ static uint32_t split_send_simple(struct split_send *send, struct frame *const *
 	/* For the next call, which may well have as many frames; meanwhile the first lines come. */
 	split_read_targets(vq, &send->net.window, 2 * send->frames);
 	/* What is to be marked as written goes the second way, and where headers are shorter. */
-	if (send->net.log == NULL && send->net.header_size == VNET_HEADER_SIZE)
-		sent = split_send_plain(send, frames, position, count, bytes);
+	if (send->net.log == NULL && send->net.header_size == VNET_HEADER_SIZE) {
+		sent = split_send_shallow(send, frames, position, count, bytes);
+		if (sent < count)
+			sent += split_send_plain(send, frames + sent, (uint16_t)(position + sent),
+						 count - sent, bytes);
+	}
 	if (sent < count)
 		sent += split_send_short(send, frames + sent, (uint16_t)(position + sent),
 					 count - sent, bytes);
@@ -408,11 +414,10 @@ static uint32_t split_send_simple(struct split_send *send, struct frame *const *
 	return sent;
 }
 
-/* `count` frames to the chains from `position` on, as long as they are plain. */
-static __attribute__((noinline)) uint32_t split_send_plain(struct split_send *send,
-							   struct frame *const *frames,
-							   uint16_t position, uint32_t count,
-							   uint64_t *bytes)
+/* `count` frames to the chains from `position` on, as long as they are plain, and shallow or not. */
+static inline __attribute__((always_inline)) uint32_t
+split_send_each(struct split_send *send, struct frame *const *frames, uint16_t position,
+		uint32_t count, uint64_t *bytes, bool shallow)
 {
 	struct split_used *ring = split_used_at(send->vq, 0);
 	const uint32_t mask = send->vq->size - 1u, distance = send->vq->ahead_frames;
@@ -428,7 +433,7 @@ static __attribute__((noinline)) uint32_t split_send_plain(struct split_send *se
 		if (at + distance < end)
 			split_send_ask(ahead, (uint16_t)(next + distance), at[distance]);
 		if (chain->host == NULL ||
-		    !net_to_guest_plain(frame, chain->host, chain->first.length))
+		    !net_to_guest_plain(frame, chain->host, chain->first.length, shallow))
 			break;
 		ring[used & mask] =
 		    (struct split_used){ .id = chain->head,
@@ -438,6 +443,22 @@ static __attribute__((noinline)) uint32_t split_send_plain(struct split_send *se
 	send->used = (uint16_t)used;
 	*bytes += length;
 	return (uint32_t)(at - frames);
+}
+
+static __attribute__((noinline)) uint32_t split_send_shallow(struct split_send *send,
+							     struct frame *const *frames,
+							     uint16_t position, uint32_t count,
+							     uint64_t *bytes)
+{
+	return split_send_each(send, frames, position, count, bytes, true);
+}
+
+static __attribute__((noinline)) uint32_t split_send_plain(struct split_send *send,
+							   struct frame *const *frames,
+							   uint16_t position, uint32_t count,
+							   uint64_t *bytes)
+{
+	return split_send_each(send, frames, position, count, bytes, false);
 }
 
 /* The same for frames of any kind, each to a chain of one buffer. */
