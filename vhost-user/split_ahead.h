@@ -23,32 +23,48 @@
 /* Shallow: from the guest, and no more is asked for of each frame than a shallow head takes. */
 enum split_direction { SPLIT_FROM_GUEST, SPLIT_SHALLOW, SPLIT_TO_GUEST };
 
-/* A chain that has been read. */
-struct split_chain_ahead {
-	uint8_t *host; /* when it is one buffer, the right way, in one region: where it lies */
-	/* For a head outside the table it is one that is not simple, so that the walk sees it, and
-	 * refuses it. */
-	struct split_descriptor first;
-	uint16_t head;
-};
-
+/* What is known of a chain at free-running position p stands at p % SPLIT_AHEAD_CHAINS: arrays, so
+ * that a loop touches only what it needs. */
 struct split_ahead {
 	uint16_t available, asked, end;
+	/* From last_available up to `asked`, at p % SPLIT_AHEAD_HEADS. */
 	uint16_t heads[SPLIT_AHEAD_HEADS];
-	struct split_chain_ahead chains[SPLIT_AHEAD_CHAINS];
+	/* When the chain is one buffer, the right way, in one region: where it lies; else NULL. */
+	uint8_t *hosts[SPLIT_AHEAD_CHAINS];
+	/* The first descriptor, its second word as it stands there. For a head outside the table it
+	 * is one that is not simple, so that the walk sees it, and refuses it. */
+	uint64_t addresses[SPLIT_AHEAD_CHAINS];
+	uint64_t words[SPLIT_AHEAD_CHAINS];
 	/* Of a chain that has one behind its first; nobody else reads it then. */
 	struct split_descriptor seconds[SPLIT_AHEAD_CHAINS];
 };
 
-/* A chain before `end`. */
-static inline struct split_chain_ahead *split_ahead_at(struct split_ahead *ahead, uint16_t position)
+/* The parts of a chain before `end`, or before `asked` for its head. */
+static inline uint16_t split_ahead_head(const struct split_ahead *ahead, uint32_t position)
 {
-	return &ahead->chains[position % SPLIT_AHEAD_CHAINS];
+	return ahead->heads[position % SPLIT_AHEAD_HEADS];
+}
+
+static inline uint8_t *split_ahead_host(const struct split_ahead *ahead, uint32_t position)
+{
+	return ahead->hosts[position % SPLIT_AHEAD_CHAINS];
+}
+
+static inline uint32_t split_ahead_length(const struct split_ahead *ahead, uint32_t position)
+{
+	return (uint32_t)ahead->words[position % SPLIT_AHEAD_CHAINS];
+}
+
+static inline struct split_descriptor split_ahead_first(const struct split_ahead *ahead,
+							uint32_t position)
+{
+	return split_descriptor_of(ahead->addresses[position % SPLIT_AHEAD_CHAINS],
+				   ahead->words[position % SPLIT_AHEAD_CHAINS]);
 }
 
 /* Of a chain whose first descriptor has NEXT as its only flag. */
 static inline struct split_descriptor *split_ahead_second(struct split_ahead *ahead,
-							  uint16_t position)
+							  uint32_t position)
 {
 	return &ahead->seconds[position % SPLIT_AHEAD_CHAINS];
 }
@@ -81,13 +97,14 @@ static inline bool split_ahead_look(struct virtqueue *vq, uint32_t wanted, uint1
 static inline void split_ahead_guess(struct virtqueue *vq, const struct guest_window *window,
 				     enum split_direction direction)
 {
-	const struct split_chain_ahead *last, *before;
+	const struct split_ahead *ahead = vq->ahead;
+	const uint32_t last = ahead->end - 1u, before = ahead->end - 2u;
 
-	last = split_ahead_at(vq->ahead, (uint16_t)(vq->ahead->end - 1));
-	before = split_ahead_at(vq->ahead, (uint16_t)(vq->ahead->end - 2));
-	__builtin_prefetch(split_descriptor_at(vq, (uint16_t)(last->head + 1)));
+	__builtin_prefetch(split_descriptor_at(vq, (uint16_t)(split_ahead_head(ahead, last) + 1)));
 	if (direction != SPLIT_TO_GUEST)
-		guest_window_prefetch_head(window, 2 * last->first.address - before->first.address,
+		guest_window_prefetch_head(window,
+					   2 * split_ahead_first(ahead, last).address -
+					       split_ahead_first(ahead, before).address,
 					   0);
 }
 
@@ -97,20 +114,25 @@ static inline void split_ahead_ask(struct virtqueue *vq, const struct guest_wind
 				   enum split_direction direction, uint32_t chains)
 {
 	struct split_ahead *ahead = vq->ahead;
-	uint16_t waiting = (uint16_t)(ahead->available - vq->last_available);
-	uint16_t end;
+	/* In variables: what a head is stored to might be these, for all the compiler knows. */
+	const uint16_t waiting = (uint16_t)(ahead->available - vq->last_available);
+	const uint32_t mask = vq->size - 1u;
+	const uint8_t *table = vq->descriptors;
+	const uint16_t *ring = split_field(vq->available, SPLIT_RING_OFFSET);
+	uint16_t asked = ahead->asked, end;
 
 	if (chains > SPLIT_AHEAD_HEADS)
 		chains = SPLIT_AHEAD_HEADS;
 	end = (uint16_t)(vq->last_available + (chains < waiting ? chains : waiting));
-	if (ahead->end == ahead->asked && end != ahead->end)
+	if (ahead->end == asked && end != asked)
 		split_ahead_guess(vq, window, direction);
-	for (; (int16_t)(uint16_t)(end - ahead->asked) > 0; ahead->asked++) {
-		uint16_t head = split_available_head(vq, ahead->asked);
+	for (; (int16_t)(uint16_t)(end - asked) > 0; asked++) {
+		uint16_t head = __atomic_load_n(&ring[asked & mask], __ATOMIC_RELAXED);
 
-		ahead->heads[ahead->asked % SPLIT_AHEAD_HEADS] = head;
-		__builtin_prefetch(split_descriptor_at(vq, head));
+		ahead->heads[asked % SPLIT_AHEAD_HEADS] = head;
+		__builtin_prefetch(table + (size_t)head * sizeof(struct split_descriptor));
 	}
+	ahead->asked = asked;
 }
 
 /* What does not fit the short way: a chain of several buffers, a buffer in another region than the
@@ -146,35 +168,37 @@ static inline void split_ahead_read(struct virtqueue *vq, struct guest_window *w
 	const uint16_t wanted = direction == SPLIT_TO_GUEST ? SPLIT_DESCRIPTOR_WRITE : 0;
 	struct split_ahead *ahead = vq->ahead;
 	const uint8_t *table = vq->descriptors;
-	uint16_t size = vq->size;
+	const uint32_t size = vq->size;
 
 	for (uint16_t position = ahead->end; position != end; position++) {
-		struct split_chain_ahead *chain = split_ahead_at(ahead, position);
-		uint16_t head = ahead->heads[position % SPLIT_AHEAD_HEADS];
+		const uint32_t at = position % SPLIT_AHEAD_CHAINS;
+		const uint32_t head = split_ahead_head(ahead, position);
+		struct split_descriptor first;
 		uint64_t offset;
+		uint8_t *host;
 
-		chain->head = head;
-		chain->host = NULL;
 		if (__builtin_expect(head >= size, 0)) {
-			chain->first = (struct split_descriptor){ .flags = SPLIT_NOT_SIMPLE };
+			ahead->hosts[at] = NULL;
+			ahead->addresses[at] = 0;
+			ahead->words[at] = split_descriptor_word(
+			    &(struct split_descriptor){ .flags = SPLIT_NOT_SIMPLE });
 			continue;
 		}
-		split_descriptor_copy(&chain->first,
-				      table + (size_t)head * sizeof(struct split_descriptor));
-		offset = chain->first.address - window->address;
-		if (__builtin_expect((chain->first.flags & kind) == wanted &&
-					 offset < window->size &&
-					 chain->first.length <= window->size - offset,
+		first = split_descriptor_read(table + (size_t)head * sizeof(first));
+		offset = first.address - window->address;
+		if (__builtin_expect((first.flags & kind) == wanted && offset < window->size &&
+					 first.length <= window->size - offset,
 				     1)) {
-			chain->host = window->host + offset;
+			host = window->host + offset;
 			if (direction != SPLIT_TO_GUEST)
-				guest_window_prefetch_host(chain->host, direction == SPLIT_SHALLOW
-									    ? 0
-									    : chain->first.length);
+				guest_window_prefetch_host(
+				    host, direction == SPLIT_SHALLOW ? 0 : first.length);
 		} else {
-			chain->host =
-			    split_ahead_other(vq, window, direction, position, &chain->first);
+			host = split_ahead_other(vq, window, direction, position, &first);
 		}
+		ahead->hosts[at] = host;
+		ahead->addresses[at] = first.address;
+		ahead->words[at] = split_descriptor_word(&first);
 	}
 	ahead->end = end;
 }

@@ -39,28 +39,30 @@ struct split_word {
 	uint64_t value;
 } __attribute__((packed));
 
+/* From the two words of a descriptor, and back to the second. */
+static inline struct split_descriptor split_descriptor_of(uint64_t address, uint64_t word)
+{
+	return (struct split_descriptor){
+		.address = address,
+		.length = (uint32_t)word,
+		.flags = (uint16_t)(word >> 32),
+		.next = (uint16_t)(word >> 48),
+	};
+}
+
+static inline uint64_t split_descriptor_word(const struct split_descriptor *descriptor)
+{
+	return descriptor->length | (uint64_t)descriptor->flags << 32 |
+	       (uint64_t)descriptor->next << 48;
+}
+
 /* One descriptor, each byte read once: volatile keeps the compiler from going back for more. */
 static inline struct split_descriptor split_descriptor_read(const void *at)
 {
 	const volatile struct split_word *words = at;
-	uint64_t second = words[1].value;
+	uint64_t address = words[0].value;
 
-	return (struct split_descriptor){
-		.address = words[0].value,
-		.length = (uint32_t)second,
-		.flags = (uint16_t)(second >> 32),
-		.next = (uint16_t)(second >> 48),
-	};
-}
-
-/* The same into memory of ours, as it stands there: the fields are in the order of the words. */
-static inline void split_descriptor_copy(struct split_descriptor *to, const void *at)
-{
-	const volatile struct split_word *words = at;
-	struct split_word *copy = (struct split_word *)(void *)to;
-
-	copy[0].value = words[0].value;
-	copy[1].value = words[1].value;
+	return split_descriptor_of(address, words[1].value);
 }
 
 static inline const void *split_descriptor_at(const struct virtqueue *vq, uint16_t index)

@@ -36,14 +36,15 @@ static uint32_t split_take_simple(struct virtqueue *vq, struct net_from_guest *n
 static void split_read_sources(struct virtqueue *vq, struct guest_window *window, uint32_t count,
 			       bool shallow);
 static void split_read_targets(struct virtqueue *vq, struct guest_window *window, uint32_t count);
-static uint32_t split_take_plain(struct net_from_guest *net, struct split_ahead *ahead,
-				 uint16_t position, uint32_t count, uint16_t *heads);
+static uint32_t split_take_plain(struct net_from_guest *net, const struct split_ahead *ahead,
+				 uint32_t position, uint32_t count);
 static uint32_t split_take_short(struct virtqueue *vq, struct net_from_guest *net,
-				 uint16_t position, uint32_t count, uint16_t *heads);
+				 uint32_t position, uint32_t count);
+static void split_hold(struct virtqueue *vq, uint32_t count);
 static bool split_take_pair(const struct virtqueue *vq, struct net_from_guest *net,
-			    uint16_t position);
-static uint32_t split_take_chain(struct virtqueue *vq, struct net_from_guest *net, uint16_t head,
-				 const struct split_descriptor *first, uint32_t *steps);
+			    uint32_t position);
+static uint32_t split_take_chain(struct virtqueue *vq, struct net_from_guest *net,
+				 uint32_t position, uint32_t *steps);
 static uint32_t split_send_simple(struct split_send *send, struct frame *const *frames,
 				  uint64_t *bytes);
 static uint32_t split_send_shallow(struct split_send *send, struct frame *const *frames,
@@ -57,10 +58,10 @@ static bool split_send_look(struct split_send *send, uint32_t wanted);
 static uint32_t split_fill_chain(struct split_send *send);
 
 /* Asks for what the copy of a frame to the chain at `position` will touch. */
-GUEST_PREFETCH void split_send_ask(struct split_ahead *ahead, uint16_t position,
+GUEST_PREFETCH void split_send_ask(const struct split_ahead *ahead, uint32_t position,
 				   const struct frame *frame)
 {
-	const uint8_t *host = split_ahead_at(ahead, position)->host;
+	const uint8_t *host = split_ahead_host(ahead, position);
 
 	if (host != NULL)
 		net_to_guest_prefetch(frame, host);
@@ -197,14 +198,11 @@ static uint32_t split_to_guest(struct virtqueue *vq, struct frame *const *frames
 static uint32_t split_take(struct virtqueue *vq, struct net_from_guest *net, uint32_t count,
 			   struct port_counters *counters)
 {
-	uint16_t *heads = vq->pending_heads + vq->pending;
 	uint32_t steps = 0, i;
 
 	for (i = split_take_simple(vq, net, 0, count); i < count && steps < SPLIT_STEPS_MAX;
 	     i = split_take_simple(vq, net, i + 1, count)) {
-		const struct split_chain_ahead *chain =
-		    split_ahead_at(vq->ahead, (uint16_t)(vq->last_available + i));
-		uint32_t result = split_take_chain(vq, net, chain->head, &chain->first, &steps);
+		uint32_t result = split_take_chain(vq, net, vq->last_available + i, &steps);
 
 		if (result == NET_NO_ROOM) {
 			if (net->segment_count > 0)
@@ -214,10 +212,24 @@ static uint32_t split_take(struct virtqueue *vq, struct net_from_guest *net, uin
 		}
 		if (result != NET_TAKEN)
 			counter_drop(counters, (enum drop_reason)result, 1);
-		heads[i] = chain->head;
 	}
-	vq->pending = (uint16_t)(vq->pending + i);
+	split_hold(vq, i);
 	return i;
+}
+
+/* Notes the heads of the next `count` chains, which are taken, until they are returned. */
+static void split_hold(struct virtqueue *vq, uint32_t count)
+{
+	const uint16_t *heads = vq->ahead->heads;
+	uint16_t *held = vq->pending_heads + vq->pending;
+	uint32_t first = vq->last_available % SPLIT_AHEAD_HEADS;
+	uint32_t before_wrap = SPLIT_AHEAD_HEADS - first;
+
+	if (before_wrap > count)
+		before_wrap = count;
+	memcpy(held, heads + first, before_wrap * sizeof(*heads));
+	memcpy(held + before_wrap, heads, (count - before_wrap) * sizeof(*heads));
+	vq->pending = (uint16_t)(vq->pending + count);
 }
 
 /* Takes the chains from the i-th on that go the short way; returns the number of the first one that
@@ -225,13 +237,12 @@ static uint32_t split_take(struct virtqueue *vq, struct net_from_guest *net, uin
 static uint32_t split_take_simple(struct virtqueue *vq, struct net_from_guest *net, uint32_t i,
 				  uint32_t count)
 {
-	uint16_t *heads = vq->pending_heads + vq->pending;
-	const uint16_t start = vq->last_available;
+	const uint32_t start = vq->last_available;
 
 	if (i < count)
-		i += split_take_plain(net, vq->ahead, (uint16_t)(start + i), count - i, heads + i);
+		i += split_take_plain(net, vq->ahead, start + i, count - i);
 	if (i < count)
-		i += split_take_short(vq, net, (uint16_t)(start + i), count - i, heads + i);
+		i += split_take_short(vq, net, start + i, count - i);
 	return i;
 }
 
@@ -270,36 +281,34 @@ split_read_targets(struct virtqueue *vq, struct guest_window *window, uint32_t c
 	*window = local;
 }
 
-/* `count` chains from `position` on, as long as they are plain, and their heads. */
+/* `count` chains from `position` on, as long as they are plain. */
 static inline __attribute__((always_inline)) uint32_t
-split_take_each(struct net_plain *plain, struct split_ahead *ahead, uint16_t position,
-		uint32_t count, uint16_t *heads, bool shallow)
+split_take_each(struct net_plain *plain, const struct split_ahead *ahead, uint32_t position,
+		uint32_t count, bool shallow)
 {
 	uint32_t i;
 
 	for (i = 0; i < count; i++, position++) {
-		const struct split_chain_ahead *chain = split_ahead_at(ahead, position);
+		const uint8_t *host = split_ahead_host(ahead, position);
 
-		if (chain->host == NULL ||
-		    !net_plain_take(plain, chain->host, chain->first.length, shallow))
+		if (host == NULL ||
+		    !net_plain_take(plain, host, split_ahead_length(ahead, position), shallow))
 			break;
-		heads[i] = chain->head;
 	}
 	return i;
 }
 
 static __attribute__((noinline)) uint32_t split_take_plain(struct net_from_guest *net,
-							   struct split_ahead *ahead,
-							   uint16_t position, uint32_t count,
-							   uint16_t *heads)
+							   const struct split_ahead *ahead,
+							   uint32_t position, uint32_t count)
 {
 	struct net_plain plain;
 	uint32_t taken;
 
 	net_plain_open(&plain, net, &count);
 	/* Two loops of one source. */
-	taken = plain.shallow ? split_take_each(&plain, ahead, position, count, heads, true)
-			      : split_take_each(&plain, ahead, position, count, heads, false);
+	taken = plain.shallow ? split_take_each(&plain, ahead, position, count, true)
+			      : split_take_each(&plain, ahead, position, count, false);
 	net_plain_close(&plain, net);
 	return taken;
 }
@@ -307,20 +316,18 @@ static __attribute__((noinline)) uint32_t split_take_plain(struct net_from_guest
 /* The same for chains of one buffer or two, whatever their headers ask for. */
 static __attribute__((noinline)) uint32_t split_take_short(struct virtqueue *vq,
 							   struct net_from_guest *net,
-							   uint16_t position, uint32_t count,
-							   uint16_t *heads)
+							   uint32_t position, uint32_t count)
 {
 	struct net_from_guest local = *net;
 	uint32_t i;
 
 	for (i = 0; i < count; i++, position++) {
-		const struct split_chain_ahead *chain = split_ahead_at(vq->ahead, position);
+		const uint8_t *host = split_ahead_host(vq->ahead, position);
 
-		if (chain->host != NULL
-			? !net_from_guest_single(&local, chain->host, chain->first.length)
-			: !split_take_pair(vq, &local, position))
+		if (host != NULL ? !net_from_guest_single(&local, host,
+							  split_ahead_length(vq->ahead, position))
+				 : !split_take_pair(vq, &local, position))
 			break;
-		heads[i] = chain->head;
 	}
 	*net = local;
 	return i;
@@ -329,24 +336,24 @@ static __attribute__((noinline)) uint32_t split_take_short(struct virtqueue *vq,
 /* The chain at `position`, of which more than one simple descriptor is to be expected, when it is a
  * header and a frame, in the table or in an indirect one; false when it is something else. */
 static bool split_take_pair(const struct virtqueue *vq, struct net_from_guest *net,
-			    uint16_t position)
+			    uint32_t position)
 {
-	const struct split_descriptor *first = &split_ahead_at(vq->ahead, position)->first;
-	struct split_descriptor header = *first, data;
+	const struct split_descriptor first = split_ahead_first(vq->ahead, position);
+	struct split_descriptor header = first, data;
 
-	if (first->flags == SPLIT_DESCRIPTOR_INDIRECT) {
+	if (first.flags == SPLIT_DESCRIPTOR_INDIRECT) {
 		const uint8_t *table;
 
-		if (!vq->indirect || first->length != 2 * sizeof(data))
+		if (!vq->indirect || first.length != 2 * sizeof(data))
 			return false;
-		table = guest_window_span(&net->window, first->address, first->length);
+		table = guest_window_span(&net->window, first.address, first.length);
 		if (table == NULL)
 			return false;
 		header = split_descriptor_read(table);
 		data = split_descriptor_read(table + sizeof(header));
 		if (header.flags != SPLIT_DESCRIPTOR_NEXT || header.next != 1)
 			return false;
-	} else if (first->flags == SPLIT_DESCRIPTOR_NEXT && first->next < vq->size) {
+	} else if (first.flags == SPLIT_DESCRIPTOR_NEXT && first.next < vq->size) {
 		data = *split_ahead_second(vq->ahead, position);
 	} else {
 		return false;
@@ -356,12 +363,14 @@ static bool split_take_pair(const struct virtqueue *vq, struct net_from_guest *n
 }
 
 /* A chain of any layout: NET_TAKEN, NET_NO_ROOM or a drop reason. */
-static uint32_t split_take_chain(struct virtqueue *vq, struct net_from_guest *net, uint16_t head,
-				 const struct split_descriptor *first, uint32_t *steps)
+static uint32_t split_take_chain(struct virtqueue *vq, struct net_from_guest *net,
+				 uint32_t position, uint32_t *steps)
 {
+	const struct split_descriptor first = split_ahead_first(vq->ahead, position);
 	struct net_chain chain = { .length = 0 };
 	struct split_chain walk;
-	enum split_status status = split_chain_begin(&walk, vq, &net->window, head, first);
+	enum split_status status = split_chain_begin(&walk, vq, &net->window,
+						     split_ahead_head(vq->ahead, position), &first);
 	uint32_t result = NET_TAKEN;
 
 	while (status == SPLIT_BUFFER) {
@@ -397,7 +406,7 @@ static uint32_t split_send_simple(struct split_send *send, struct frame *const *
 		count = send->frames;
 	split_used_ask(vq, send->used, count);
 	for (uint32_t i = 0; i < vq->ahead_frames && i < count; i++)
-		split_send_ask(vq->ahead, (uint16_t)(position + i), frames[i]);
+		split_send_ask(vq->ahead, position + i, frames[i]);
 	/* For the next call, which may well have as many frames; meanwhile the first lines come. */
 	split_read_targets(vq, &send->net.window, 2 * send->frames);
 	/* What is to be marked as written goes the second way, and where headers are shorter. */
@@ -414,29 +423,30 @@ static uint32_t split_send_simple(struct split_send *send, struct frame *const *
 	return sent;
 }
 
-/* `count` frames to the chains from `position` on, as long as they are plain, and shallow or not. */
+/* `count` frames to the chains from `position` on, as long as they are plain, and shallow or not.
+ */
 static inline __attribute__((always_inline)) uint32_t
 split_send_each(struct split_send *send, struct frame *const *frames, uint16_t position,
 		uint32_t count, uint64_t *bytes, bool shallow)
 {
 	struct split_used *ring = split_used_at(send->vq, 0);
 	const uint32_t mask = send->vq->size - 1u, distance = send->vq->ahead_frames;
-	struct split_ahead *ahead = send->vq->ahead;
+	const struct split_ahead *ahead = send->vq->ahead;
 	struct frame *const *end = frames + count, *const * at;
 	uint32_t used = send->used, next = position;
 	uint64_t length = 0;
 
 	for (at = frames; at != end; at++, next++, used++) {
-		const struct split_chain_ahead *chain = split_ahead_at(ahead, (uint16_t)next);
+		uint8_t *host = split_ahead_host(ahead, next);
 		const struct frame *frame = *at;
 
 		if (at + distance < end)
-			split_send_ask(ahead, (uint16_t)(next + distance), at[distance]);
-		if (chain->host == NULL ||
-		    !net_to_guest_plain(frame, chain->host, chain->first.length, shallow))
+			split_send_ask(ahead, next + distance, at[distance]);
+		if (host == NULL ||
+		    !net_to_guest_plain(frame, host, split_ahead_length(ahead, next), shallow))
 			break;
 		ring[used & mask] =
-		    (struct split_used){ .id = chain->head,
+		    (struct split_used){ .id = split_ahead_head(ahead, next),
 					 .length = VNET_HEADER_SIZE + frame->length };
 		length += frame->length;
 	}
@@ -467,16 +477,17 @@ static __attribute__((noinline)) uint32_t split_send_short(struct split_send *se
 							   uint16_t position, uint32_t count,
 							   uint64_t *bytes)
 {
+	const struct split_ahead *ahead = send->vq->ahead;
 	uint32_t i;
 
 	for (i = 0; i < count; i++, position++) {
-		const struct split_chain_ahead *chain = split_ahead_at(send->vq->ahead, position);
+		const struct split_descriptor first = split_ahead_first(ahead, position);
+		uint8_t *host = split_ahead_host(ahead, position);
 
-		if (chain->host == NULL ||
-		    !net_to_guest_single(&send->net, frames[i], chain->host, chain->first.address,
-					 chain->first.length))
+		if (host == NULL ||
+		    !net_to_guest_single(&send->net, frames[i], host, first.address, first.length))
 			break;
-		split_used_put(send->vq, send->used++, chain->head,
+		split_used_put(send->vq, send->used++, split_ahead_head(ahead, position),
 			       send->net.header_size + frames[i]->length);
 		*bytes += frames[i]->length;
 	}
@@ -504,8 +515,7 @@ static uint32_t split_send_generic(struct split_send *send, const struct frame *
 			break;
 		}
 		result = split_fill_chain(send);
-		split_used_put(vq, send->used++,
-			       split_ahead_at(vq->ahead, vq->last_available)->head,
+		split_used_put(vq, send->used++, split_ahead_head(vq->ahead, vq->last_available),
 			       before - net->left);
 		vq->last_available++;
 		/* The header belongs into the first chain, and without MRG_RXBUF all does. */
@@ -548,9 +558,9 @@ static uint32_t split_fill_chain(struct split_send *send)
 	struct virtqueue *vq = send->vq;
 	uint32_t result = NET_TAKEN;
 	struct split_chain walk;
-	const struct split_chain_ahead *chain = split_ahead_at(vq->ahead, vq->last_available);
-	enum split_status status =
-	    split_chain_begin(&walk, vq, &net->window, chain->head, &chain->first);
+	const struct split_descriptor first = split_ahead_first(vq->ahead, vq->last_available);
+	enum split_status status = split_chain_begin(
+	    &walk, vq, &net->window, split_ahead_head(vq->ahead, vq->last_available), &first);
 
 	while (status == SPLIT_BUFFER && net->left > 0) {
 		if (!(walk.current.flags & SPLIT_DESCRIPTOR_WRITE))
