@@ -68,29 +68,47 @@ static inline uint16_t net_to_guest_ahead(uint32_t frames, uint64_t bytes)
 	return (uint16_t)(ahead < NET_AHEAD_MAX ? ahead : NET_AHEAD_MAX);
 }
 
-/* Asks for what the copy of `frame` to `host` will touch beside the head. */
-GUEST_PREFETCH void net_to_guest_prefetch(const struct frame *frame, const uint8_t *host)
+/* Asks for what the copy of `frame` to `host` will touch beside the head, if it is shallow; of
+ * others, which a loop for shallow ones leaves to another, for where it begins. */
+GUEST_PREFETCH void net_to_guest_prefetch_shallow(const struct frame *frame, const uint8_t *host)
 {
 	const uint8_t *rest;
 	uint32_t length;
 
 	__builtin_prefetch(host, 1);
-	if (!frame->shallow) {
-		__builtin_prefetch(host + 64, 1);
-		if (frame->head_length > 128 - VNET_HEADER_SIZE)
-			__builtin_prefetch(host + 128, 1);
-		if (frame->segment_count == 0)
-			return;
+	if (!frame->shallow)
+		return;
+	rest = frame->segments->base;
+	length = frame->segments->length;
+	for (size_t i = 0; i < length; i += 64) {
+		__builtin_prefetch(host + 64 + i, 1);
+		__builtin_prefetch(rest + i);
 	}
+}
+
+/* The same for any frame. */
+GUEST_PREFETCH void net_to_guest_prefetch(const struct frame *frame, const uint8_t *host)
+{
+	const uint8_t *rest;
+	uint32_t length;
+
+	net_to_guest_prefetch_shallow(frame, host);
+	if (frame->shallow)
+		return;
+	__builtin_prefetch(host + 64, 1);
+	if (frame->head_length > 128 - VNET_HEADER_SIZE)
+		__builtin_prefetch(host + 128, 1);
+	if (frame->segment_count == 0)
+		return;
 	/* Where the frame was not cut by us these begin with a line, both. */
 	host += VNET_HEADER_SIZE + frame->head_length;
 	rest = frame->segments->base;
 	length = frame->segments->length;
 	if (length > NET_PREFETCH_BYTES)
 		length = NET_PREFETCH_BYTES;
-	for (uint32_t i = 0; i < length; i += 64) {
-		__builtin_prefetch(rest + i);
+	for (size_t i = 0; i < length; i += 64) {
 		__builtin_prefetch(host + i, 1);
+		__builtin_prefetch(rest + i);
 	}
 }
 

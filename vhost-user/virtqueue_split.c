@@ -59,11 +59,15 @@ static uint32_t split_fill_chain(struct split_send *send);
 
 /* Asks for what the copy of a frame to the chain at `position` will touch. */
 GUEST_PREFETCH void split_send_ask(const struct split_ahead *ahead, uint32_t position,
-				   const struct frame *frame)
+				   const struct frame *frame, bool shallow)
 {
 	const uint8_t *host = split_ahead_host(ahead, position);
 
-	if (host != NULL)
+	if (host == NULL)
+		return;
+	if (shallow)
+		net_to_guest_prefetch_shallow(frame, host);
+	else
 		net_to_guest_prefetch(frame, host);
 }
 
@@ -406,7 +410,7 @@ static uint32_t split_send_simple(struct split_send *send, struct frame *const *
 		count = send->frames;
 	split_used_ask(vq, send->used, count);
 	for (uint32_t i = 0; i < vq->ahead_frames && i < count; i++)
-		split_send_ask(vq->ahead, position + i, frames[i]);
+		split_send_ask(vq->ahead, position + i, frames[i], false);
 	/* For the next call, which may well have as many frames; meanwhile the first lines come. */
 	split_read_targets(vq, &send->net.window, 2 * send->frames);
 	/* What is to be marked as written goes the second way, and where headers are shorter. */
@@ -439,16 +443,17 @@ split_send_each(struct split_send *send, struct frame *const *frames, uint16_t p
 	for (at = frames; at != end; at++, next++, used++) {
 		uint8_t *host = split_ahead_host(ahead, next);
 		const struct frame *frame = *at;
+		uint32_t size = frame->length;
+		uint64_t entry;
 
 		if (at + distance < end)
-			split_send_ask(ahead, next + distance, at[distance]);
+			split_send_ask(ahead, next + distance, at[distance], shallow);
 		if (host == NULL ||
 		    !net_to_guest_plain(frame, host, split_ahead_length(ahead, next), shallow))
 			break;
-		ring[used & mask] =
-		    (struct split_used){ .id = split_ahead_head(ahead, next),
-					 .length = VNET_HEADER_SIZE + frame->length };
-		length += frame->length;
+		entry = (uint64_t)(VNET_HEADER_SIZE + size) << 32 | split_ahead_head(ahead, next);
+		memcpy(&ring[used & mask], &entry, sizeof(entry));
+		length += size;
 	}
 	send->used = (uint16_t)used;
 	*bytes += length;
