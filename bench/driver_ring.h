@@ -61,15 +61,16 @@ static inline uint8_t *driver_ring_slot(const struct driver_ring *ring, uint32_t
 #define DRIVER_RING_USED      0x8000u
 #define DRIVER_RING_SCAN      256u
 
-/* Packed: the flags of a slot at free-running `index` that say it is used, or available. */
+/* Packed: the flags of a slot at free-running `index` that say it is used, or available. The size
+ * is a power of two: its bit of the index tells even rounds from odd ones. */
 static inline uint16_t driver_ring_used_flags(const struct driver_ring *ring, uint16_t index)
 {
-	return index / ring->size % 2 == 0 ? DRIVER_RING_AVAILABLE | DRIVER_RING_USED : 0;
+	return (index & ring->size) == 0 ? DRIVER_RING_AVAILABLE | DRIVER_RING_USED : 0;
 }
 
 static inline uint16_t driver_ring_available_flags(const struct driver_ring *ring, uint16_t index)
 {
-	return index / ring->size % 2 == 0 ? DRIVER_RING_AVAILABLE : DRIVER_RING_USED;
+	return (index & ring->size) == 0 ? DRIVER_RING_AVAILABLE : DRIVER_RING_USED;
 }
 
 /* Packed: moves `seen` over what is used now, a bounded number at a time. */
