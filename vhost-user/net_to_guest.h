@@ -48,70 +48,6 @@ static inline void net_to_guest_copy_segments(const struct frame *frame, uint8_t
 	}
 }
 
-/* Bytes of a frame that are asked for before it is copied: a longer copy runs ahead of itself. */
-#define NET_PREFETCH_BYTES 2048u
-
-/* Frames between the prefetch of one and its copy, by the size of those sent last: what has to be
- * on its way at a time, for lines to be there when the copy comes to them, is a number of lines.
- * Not more: the guest, whose processor reads on beyond the frames it has, would take the lines away
- * again. */
-#define NET_AHEAD_LINES 100u
-#define NET_AHEAD_MIN	4u
-#define NET_AHEAD_MAX	32u
-
-static inline uint16_t net_to_guest_ahead(uint32_t frames, uint64_t bytes)
-{
-	uint64_t ahead = (uint64_t)NET_AHEAD_LINES * frames / (frames + bytes / 64);
-
-	if (ahead < NET_AHEAD_MIN)
-		return NET_AHEAD_MIN;
-	return (uint16_t)(ahead < NET_AHEAD_MAX ? ahead : NET_AHEAD_MAX);
-}
-
-/* Asks for what the copy of `frame` to `host` will touch beside the head, if it is shallow; of
- * others, which a loop for shallow ones leaves to another, for where it begins. */
-GUEST_PREFETCH void net_to_guest_prefetch_shallow(const struct frame *frame, const uint8_t *host)
-{
-	const uint8_t *rest;
-	uint32_t length;
-
-	__builtin_prefetch(host, 1);
-	if (!frame->shallow)
-		return;
-	rest = frame->segments->base;
-	length = frame->segments->length;
-	for (size_t i = 0; i < length; i += 64) {
-		__builtin_prefetch(host + 64 + i, 1);
-		__builtin_prefetch(rest + i);
-	}
-}
-
-/* The same for any frame. */
-GUEST_PREFETCH void net_to_guest_prefetch(const struct frame *frame, const uint8_t *host)
-{
-	const uint8_t *rest;
-	uint32_t length;
-
-	net_to_guest_prefetch_shallow(frame, host);
-	if (frame->shallow)
-		return;
-	__builtin_prefetch(host + 64, 1);
-	if (frame->head_length > 128 - VNET_HEADER_SIZE)
-		__builtin_prefetch(host + 128, 1);
-	if (frame->segment_count == 0)
-		return;
-	/* Where the frame was not cut by us these begin with a line, both. */
-	host += VNET_HEADER_SIZE + frame->head_length;
-	rest = frame->segments->base;
-	length = frame->segments->length;
-	if (length > NET_PREFETCH_BYTES)
-		length = NET_PREFETCH_BYTES;
-	for (size_t i = 0; i < length; i += 64) {
-		__builtin_prefetch(host + i, 1);
-		__builtin_prefetch(rest + i);
-	}
-}
-
 /* The short way for a frame that fits into one buffer of `length` bytes, which lies at `host` as a
  * whole: begin, put, and num_buffers 1. False when it does not fit: then nothing was written.
  * `address` is the guest's, for the dirty log. */
@@ -129,51 +65,6 @@ static inline bool net_to_guest_single(const struct net_to_guest *net, const str
 	net_to_guest_copy_segments(frame, host + net->header_size + frame->head_length);
 	if (net->log != NULL)
 		dirty_log_mark(net->log, address, wanted);
-	return true;
-}
-
-/* A shallow frame with its header. The last line is a whole one, too, and takes with it what stands
- * before the segment; the head comes over that afterwards. */
-static inline __attribute__((always_inline)) void net_to_guest_shallow(const struct frame *frame,
-								       uint8_t *host)
-{
-	const uint8_t *from = frame->segments->base;
-	int64_t last = (int64_t)frame->segments->length - 64;
-	uint8_t *to = host + 64;
-
-	for (int64_t i = 0; i < last; i += 64)
-		net_copy_line(to + i, from + i);
-	net_copy_line(to + last, from + last);
-	net_copy_line(host, frame->head - VNET_HEADER_SIZE);
-}
-
-/* The same for a frame of which nothing is asked, of at most two pieces and a usual length, with a
- * header of VNET_HEADER_SIZE bytes: what nearly all are, without a call. False when it is not one:
- * then nothing was written. `shallow`: only for shallow frames, as a loop may know beforehand that
- * there will be no others. */
-static inline __attribute__((always_inline)) bool
-net_to_guest_plain(const struct frame *frame, uint8_t *host, uint32_t length, bool shallow)
-{
-	/* All zero but for num_buffers, which is 1. */
-	const uint64_t start = 0;
-	const uint32_t buffers = 1u << 16;
-	uint32_t first = VNET_HEADER_SIZE + frame->head_length;
-
-	if (length < VNET_HEADER_SIZE + frame->length || frame->shallow != shallow ||
-	    (!shallow && ((frame->flags | frame->gso) != 0 || frame->segment_count > 1 ||
-			  frame->length > NET_COPY_INLINE)))
-		return false;
-	/* With what stands before the head, for whole lines; then the header over that. */
-	if (shallow) {
-		net_to_guest_shallow(frame, host);
-	} else {
-		net_copy_short(host, frame->head - VNET_HEADER_SIZE, first);
-		if (frame->segment_count > 0)
-			net_copy_short(host + first, frame->segments->base,
-				       frame->segments->length);
-	}
-	memcpy(host, &start, sizeof(start));
-	memcpy(host + sizeof(start), &buffers, sizeof(buffers));
 	return true;
 }
 

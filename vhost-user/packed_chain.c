@@ -11,8 +11,8 @@ void packed_cursor_read(struct packed_cursor *cursor, uint32_t wanted)
 	uint32_t known = packed_cursor_count(cursor), n = 0, run;
 	uint16_t position;
 
-	if (wanted > PACKED_AHEAD)
-		wanted = PACKED_AHEAD;
+	if (wanted > NET_AHEAD)
+		wanted = NET_AHEAD;
 	if (wanted > cursor->left)
 		wanted = cursor->left;
 	if (wanted <= known)
@@ -32,8 +32,8 @@ void packed_cursor_read(struct packed_cursor *cursor, uint32_t wanted)
 /* The chain is a table (2.8.7). */
 enum packed_status packed_chain_enter(struct packed_chain *chain)
 {
-	uint64_t address = chain->current->address;
-	uint32_t length = chain->current->length;
+	uint64_t address = chain->current.address;
+	uint32_t length = chain->current.length;
 	uint32_t entries = length / (uint32_t)sizeof(struct packed_descriptor);
 
 	if (!chain->cursor->vq->indirect || (chain->flags & PACKED_DESCRIPTOR_NEXT) ||
@@ -70,8 +70,7 @@ enum packed_status packed_chain_entry(struct packed_chain *chain)
 		memcpy(copy + done, from, n);
 		done += n;
 	}
-	chain->entry = packed_entry_read(at);
-	chain->current = &chain->entry;
+	chain->current = packed_entry_read(at);
 	chain->table_next++;
 	chain->steps++;
 	return PACKED_BUFFER;
@@ -90,36 +89,39 @@ static __attribute__((noinline)) uint8_t *packed_host_elsewhere(struct guest_win
 static uint32_t packed_cursor_read_run(struct packed_cursor *cursor, uint16_t position,
 				       uint32_t count)
 {
-	const uint32_t slot = packed_slot(position), place = cursor->end % PACKED_AHEAD;
+	const uint32_t slot = packed_slot(position), place = cursor->end % NET_AHEAD;
+	const uint32_t kind =
+	    PACKED_DESCRIPTOR_NEXT | PACKED_DESCRIPTOR_WRITE | PACKED_DESCRIPTOR_INDIRECT;
+	const bool shallow = cursor->shallow, from_guest = (cursor->vq->index & 1) != 0;
+	const uint32_t plain = from_guest ? 0 : PACKED_DESCRIPTOR_WRITE;
 	const uint8_t *at = packed_slot_at(cursor->vq, position);
-	struct packed_descriptor *batch = cursor->batch + place;
 	struct guest_window *window = cursor->window;
-	const bool shallow = cursor->shallow;
 	const uint16_t wrap = position & PACKED_WRAP;
-	uint8_t **hosts = cursor->hosts + place;
+	struct net_ahead *batch = &cursor->batch;
 	uint32_t i;
 
 	if (count > cursor->vq->size - slot)
 		count = cursor->vq->size - slot;
-	if (count > PACKED_AHEAD - place)
-		count = PACKED_AHEAD - place;
+	if (count > NET_AHEAD - place)
+		count = NET_AHEAD - place;
 	for (i = 0; i < count; i++, at += sizeof(struct packed_descriptor)) {
-		struct packed_descriptor *descriptor = &batch[i];
+		struct packed_descriptor descriptor;
 		uint64_t offset;
 		uint8_t *host;
 
-		if (!packed_descriptor_read(at, wrap, descriptor))
+		if (!packed_descriptor_read(at, wrap, &descriptor))
 			break;
-		offset = descriptor->address - window->address;
+		offset = descriptor.address - window->address;
 		if (__builtin_expect(
-			offset < window->size && descriptor->length <= window->size - offset, 1))
+			offset < window->size && descriptor.length <= window->size - offset, 1))
 			host = window->host + offset;
 		else
-			host =
-			    packed_host_elsewhere(window, descriptor->address, descriptor->length);
-		if (host != NULL && !(descriptor->flags & PACKED_DESCRIPTOR_WRITE))
-			guest_window_prefetch_host(host, shallow ? 0 : descriptor->length);
-		hosts[i] = descriptor->flags & PACKED_DESCRIPTOR_INDIRECT ? NULL : host;
+			host = packed_host_elsewhere(window, descriptor.address, descriptor.length);
+		if (host != NULL && from_guest)
+			guest_window_prefetch_host(host, shallow ? 0 : descriptor.length);
+		batch->hosts[place + i] = (descriptor.flags & kind) == plain ? host : NULL;
+		batch->addresses[place + i] = descriptor.address;
+		batch->words[place + i] = packed_descriptor_word(&descriptor);
 	}
 	cursor->end = (uint16_t)(cursor->end + i);
 	return i;

@@ -4,12 +4,10 @@
 #ifndef WEFT_VHOST_USER_PACKED_CHAIN_H
 #define WEFT_VHOST_USER_PACKED_CHAIN_H
 
-#include "base/frame.h"
-#include "vhost-user/guest_window.h"
+#include "vhost-user/net_plain.h"
 #include "vhost-user/packed_ring.h"
 
-#define PACKED_AHEAD (2u * BURST_FRAMES) /* descriptors: a burst, and the next one */
-#define PACKED_LINE  4u			 /* descriptors of a cache line */
+#define PACKED_LINE 4u /* descriptors of a cache line */
 
 /* Lives as long as its queue: what is at hand at the end of a call was read ahead for the next one,
  * and its buffers asked for. A driver may not change what it made available, so reading early reads
@@ -23,8 +21,7 @@ struct packed_cursor {
 	uint16_t end;	   /* both free-running */
 	bool shallow;	   /* no more is asked for of a guest's frame than a shallow head takes */
 	uint32_t left;	   /* descriptors the ring can still hold: a round, less what is out */
-	struct packed_descriptor batch[PACKED_AHEAD];
-	uint8_t *hosts[PACKED_AHEAD]; /* of one that is no table and lies here as a whole: where */
+	struct net_ahead batch;
 };
 
 enum packed_status {
@@ -37,10 +34,9 @@ enum packed_status {
 };
 
 struct packed_chain {
-	const struct packed_descriptor *current; /* a buffer: in the batch, or below */
-	struct packed_descriptor entry;		 /* of an indirect table */
-	uint16_t id;				 /* of the last descriptor taken from the ring */
-	uint16_t flags;				 /* its flags */
+	struct packed_descriptor current; /* a buffer */
+	uint16_t id;			  /* of the last descriptor taken from the ring */
+	uint16_t flags;			  /* its flags */
 	struct packed_cursor *cursor;
 	struct guest_window *window;
 	uint16_t count; /* descriptors of the ring */
@@ -85,16 +81,12 @@ static inline uint32_t packed_cursor_count(const struct packed_cursor *cursor)
 }
 
 /* The i-th of them. */
-static inline const struct packed_descriptor *packed_cursor_at(const struct packed_cursor *cursor,
-							       uint32_t i)
+static inline struct packed_descriptor packed_cursor_at(const struct packed_cursor *cursor,
+							uint32_t i)
 {
-	return &cursor->batch[(cursor->place + i) % PACKED_AHEAD];
-}
+	const uint32_t place = (cursor->place + i) % NET_AHEAD;
 
-/* Where its buffer lies, or NULL. */
-static inline uint8_t *packed_cursor_host(const struct packed_cursor *cursor, uint32_t i)
-{
-	return cursor->hosts[(cursor->place + i) % PACKED_AHEAD];
+	return packed_descriptor_make(cursor->batch.addresses[place], cursor->batch.words[place]);
 }
 
 /* How many are at hand; looks for up to `wanted` when there is none. 0: the ring has no more. */
@@ -126,8 +118,8 @@ static inline bool packed_chain_step(struct packed_chain *chain)
 	if (packed_cursor_fill(cursor, BURST_FRAMES) == 0)
 		return false;
 	chain->current = packed_cursor_at(cursor, 0);
-	chain->id = chain->current->id;
-	chain->flags = chain->current->flags;
+	chain->id = chain->current.id;
+	chain->flags = chain->current.flags;
 	packed_cursor_pass(cursor, 1);
 	chain->count++;
 	chain->steps++;

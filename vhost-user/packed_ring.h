@@ -80,6 +80,13 @@ static inline struct packed_descriptor packed_descriptor_make(uint64_t first, ui
 	};
 }
 
+/* The second of its words. */
+static inline uint64_t packed_descriptor_word(const struct packed_descriptor *descriptor)
+{
+	return descriptor->length | (uint64_t)descriptor->id << 32 |
+	       (uint64_t)descriptor->flags << 48;
+}
+
 /* Reads the descriptor in the slot at `at`; false when the driver has not made it available in the
  * round of `wrap` (PACKED_WRAP or 0; 2.8.1). Acquire: pairs with the driver's barrier before it
  * writes the flags. */
@@ -89,13 +96,10 @@ static inline bool packed_descriptor_read(const uint8_t *at, uint16_t wrap,
 	uint64_t second =
 	    __atomic_load_n((const uint64_t *)(const void *)(at + 8), __ATOMIC_ACQUIRE);
 	uint32_t wanted = wrap != 0 ? PACKED_DESCRIPTOR_AVAILABLE : PACKED_DESCRIPTOR_USED;
-	struct packed_word *words = (struct packed_word *)(void *)out;
 
 	if (((second >> 48) & (PACKED_DESCRIPTOR_AVAILABLE | PACKED_DESCRIPTOR_USED)) != wanted)
 		return false;
-	/* As it stands there: the fields are in the order of the words. */
-	words[0].value = *(const volatile uint64_t *)(const void *)at;
-	words[1].value = second;
+	*out = packed_descriptor_make(*(const volatile uint64_t *)(const void *)at, second);
 	return true;
 }
 

@@ -12,61 +12,45 @@
 #ifndef WEFT_VHOST_USER_SPLIT_AHEAD_H
 #define WEFT_VHOST_USER_SPLIT_AHEAD_H
 
-#include "base/frame.h"
-#include "vhost-user/guest_window.h"
+#include "vhost-user/net_plain.h"
 #include "vhost-user/split_ring.h"
 
-#define SPLIT_AHEAD_CHAINS (2u * BURST_FRAMES) /* a burst, and the next one */
-#define SPLIT_AHEAD_HEADS  (4u * BURST_FRAMES)
-#define SPLIT_NOT_SIMPLE   (SPLIT_DESCRIPTOR_NEXT | SPLIT_DESCRIPTOR_INDIRECT)
+#define SPLIT_AHEAD_HEADS (4u * BURST_FRAMES)
+#define SPLIT_NOT_SIMPLE  (SPLIT_DESCRIPTOR_NEXT | SPLIT_DESCRIPTOR_INDIRECT)
 
 /* Shallow: from the guest, and no more is asked for of each frame than a shallow head takes. */
 enum split_direction { SPLIT_FROM_GUEST, SPLIT_SHALLOW, SPLIT_TO_GUEST };
 
-/* What is known of a chain at free-running position p stands at p % SPLIT_AHEAD_CHAINS: arrays, so
- * that a loop touches only what it needs. */
 struct split_ahead {
 	uint16_t available, asked, end;
 	/* From last_available up to `asked`, at p % SPLIT_AHEAD_HEADS. */
 	uint16_t heads[SPLIT_AHEAD_HEADS];
-	/* When the chain is one buffer, the right way, in one region: where it lies; else NULL. */
-	uint8_t *hosts[SPLIT_AHEAD_CHAINS];
-	/* The first descriptor, its second word as it stands there. For a head outside the table it
-	 * is one that is not simple, so that the walk sees it, and refuses it. */
-	uint64_t addresses[SPLIT_AHEAD_CHAINS];
-	uint64_t words[SPLIT_AHEAD_CHAINS];
+	/* The first descriptors. For a head outside the table it is one that is not simple, so that
+	 * the walk sees it, and refuses it. */
+	struct net_ahead chains;
 	/* Of a chain that has one behind its first; nobody else reads it then. */
-	struct split_descriptor seconds[SPLIT_AHEAD_CHAINS];
+	struct split_descriptor seconds[NET_AHEAD];
 };
 
-/* The parts of a chain before `end`, or before `asked` for its head. */
+/* Of a chain before `asked`. */
 static inline uint16_t split_ahead_head(const struct split_ahead *ahead, uint32_t position)
 {
 	return ahead->heads[position % SPLIT_AHEAD_HEADS];
 }
 
-static inline uint8_t *split_ahead_host(const struct split_ahead *ahead, uint32_t position)
-{
-	return ahead->hosts[position % SPLIT_AHEAD_CHAINS];
-}
-
-static inline uint32_t split_ahead_length(const struct split_ahead *ahead, uint32_t position)
-{
-	return (uint32_t)ahead->words[position % SPLIT_AHEAD_CHAINS];
-}
-
+/* Of a chain before `end`. */
 static inline struct split_descriptor split_ahead_first(const struct split_ahead *ahead,
 							uint32_t position)
 {
-	return split_descriptor_of(ahead->addresses[position % SPLIT_AHEAD_CHAINS],
-				   ahead->words[position % SPLIT_AHEAD_CHAINS]);
+	return split_descriptor_of(ahead->chains.addresses[position % NET_AHEAD],
+				   ahead->chains.words[position % NET_AHEAD]);
 }
 
 /* Of a chain whose first descriptor has NEXT as its only flag. */
 static inline struct split_descriptor *split_ahead_second(struct split_ahead *ahead,
 							  uint32_t position)
 {
-	return &ahead->seconds[position % SPLIT_AHEAD_CHAINS];
+	return &ahead->seconds[position % NET_AHEAD];
 }
 
 /* Number of chains waiting, of which the caller wants `wanted`: as many as known, and if these are
@@ -167,20 +151,21 @@ static inline void split_ahead_read(struct virtqueue *vq, struct guest_window *w
 	const uint16_t kind = SPLIT_NOT_SIMPLE | SPLIT_DESCRIPTOR_WRITE;
 	const uint16_t wanted = direction == SPLIT_TO_GUEST ? SPLIT_DESCRIPTOR_WRITE : 0;
 	struct split_ahead *ahead = vq->ahead;
+	struct net_ahead *chains = &ahead->chains;
 	const uint8_t *table = vq->descriptors;
 	const uint32_t size = vq->size;
 
 	for (uint16_t position = ahead->end; position != end; position++) {
-		const uint32_t at = position % SPLIT_AHEAD_CHAINS;
+		const uint32_t at = position % NET_AHEAD;
 		const uint32_t head = split_ahead_head(ahead, position);
 		struct split_descriptor first;
 		uint64_t offset;
 		uint8_t *host;
 
 		if (__builtin_expect(head >= size, 0)) {
-			ahead->hosts[at] = NULL;
-			ahead->addresses[at] = 0;
-			ahead->words[at] = split_descriptor_word(
+			chains->hosts[at] = NULL;
+			chains->addresses[at] = 0;
+			chains->words[at] = split_descriptor_word(
 			    &(struct split_descriptor){ .flags = SPLIT_NOT_SIMPLE });
 			continue;
 		}
@@ -196,9 +181,9 @@ static inline void split_ahead_read(struct virtqueue *vq, struct guest_window *w
 		} else {
 			host = split_ahead_other(vq, window, direction, position, &first);
 		}
-		ahead->hosts[at] = host;
-		ahead->addresses[at] = first.address;
-		ahead->words[at] = split_descriptor_word(&first);
+		chains->hosts[at] = host;
+		chains->addresses[at] = first.address;
+		chains->words[at] = split_descriptor_word(&first);
 	}
 	ahead->end = end;
 }
@@ -211,8 +196,8 @@ static inline uint16_t split_ahead_limit(const struct virtqueue *vq, uint32_t ch
 	uint16_t asked = (uint16_t)(ahead->asked - vq->last_available);
 	uint16_t read = (uint16_t)(ahead->end - vq->last_available);
 
-	if (chains > SPLIT_AHEAD_CHAINS)
-		chains = SPLIT_AHEAD_CHAINS;
+	if (chains > NET_AHEAD)
+		chains = NET_AHEAD;
 	if (chains > asked)
 		chains = asked;
 	return (uint16_t)(vq->last_available + (chains > read ? chains : read));

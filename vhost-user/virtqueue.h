@@ -92,9 +92,9 @@ struct virtqueue {
 	uint16_t last_used;	 /* next entry of the used ring we will fill */
 	uint16_t signalled_used; /* used index at the last call (event index) */
 	bool signalled_valid;
-	uint16_t pending;      /* from_guest: chains handed out and not yet returned */
-	uint16_t ahead_frames; /* to_guest: as net_to_guest_ahead() has it */
-	uint32_t region_hint;  /* index of the memory region used last; any value is safe */
+	uint16_t pending;     /* from_guest: chains handed out and not yet returned */
+	uint16_t distance;    /* to_guest: as net_plain_distance() has it */
+	uint32_t region_hint; /* index of the memory region used last; any value is safe */
 	_Atomic uint32_t
 	    fault; /* enum virtqueue_fault; worker sets once, then leaves the ring alone */
 	_Atomic uint64_t kicks; /* statistics: wake-ups by the guest, and calls we made */

@@ -4,8 +4,6 @@
  * As in virtqueue_split.c, a batch of descriptors is read at once, and a chain of one direct
  * descriptor takes the short way; any other is walked by packed_chain.c. What is done goes to the
  * journal first, and from there to the ring (packed_journal.h). */
-#include "vhost-user/net_from_guest.h"
-#include "vhost-user/net_to_guest.h"
 #include "vhost-user/packed_chain.h"
 #include "vhost-user/virtqueue_variant.h"
 
@@ -42,33 +40,15 @@ static uint32_t packed_take_short(const struct virtqueue *vq, struct net_from_gu
 				  struct packed_cursor *cursor, uint32_t room,
 				  struct packed_used *used);
 static uint32_t packed_take_few(const struct virtqueue *vq, struct net_from_guest *net,
-				const uint8_t *host, const struct packed_descriptor *at,
-				const struct packed_descriptor *next);
+				const struct packed_cursor *cursor, uint32_t place);
 static uint32_t packed_take_chain(struct virtqueue *vq, struct net_from_guest *net,
 				  struct packed_cursor *cursor, uint32_t *steps);
 static uint32_t packed_send_simple(struct packed_send *send, struct frame *const *frames,
 				   uint64_t *bytes);
-static uint32_t packed_send_plain(struct packed_send *send, struct frame *const *frames,
-				  uint32_t count, uint64_t *bytes);
+static void packed_send_done(struct packed_send *send, struct frame *const *frames, uint32_t count,
+			     uint64_t *bytes);
 static uint32_t packed_send_generic(struct packed_send *send, const struct frame *frame);
 static uint32_t packed_fill_chain(struct packed_send *send, struct packed_chain *chain);
-
-/* A descriptor that is a whole chain for a frame. */
-static inline bool packed_takes_frame(const uint8_t *host, const struct packed_descriptor *at)
-{
-	return host != NULL && (at->flags & (PACKED_DESCRIPTOR_NEXT | PACKED_DESCRIPTOR_WRITE)) ==
-				   PACKED_DESCRIPTOR_WRITE;
-}
-
-/* Asks for what the copy of a frame to the i-th descriptor at hand will touch. */
-GUEST_PREFETCH void packed_send_ask(const struct packed_cursor *cursor, uint32_t i,
-				    const struct frame *frame)
-{
-	const uint8_t *host = packed_cursor_host(cursor, i);
-
-	if (host != NULL)
-		net_to_guest_prefetch(frame, host);
-}
 
 const struct virtqueue_ops VIRTQUEUE_OPS(packed) = {
 	.format = VIRTQUEUE_PACKED,
@@ -178,7 +158,7 @@ static uint32_t packed_to_guest(struct virtqueue *vq, struct frame *const *frame
 	if (send.used > 0)
 		packed_used_publish(vq, send.used, send.cursor->position);
 	if (sent > 0) {
-		vq->ahead_frames = net_to_guest_ahead(sent, bytes);
+		vq->distance = net_plain_distance(sent, bytes);
 		counter_add(&counters->transmit_packets, sent);
 		counter_add(&counters->transmit_bytes, bytes);
 	}
@@ -240,43 +220,15 @@ static uint32_t packed_take_simple(struct virtqueue *vq, struct net_from_guest *
 	return n;
 }
 
-/* The loops that follow are functions of their own for speed: what each needs stays in registers.
- */
-
 /* The first of them, as long as each is one descriptor, and plain. */
-static inline __attribute__((always_inline)) uint32_t
-packed_take_each(struct net_plain *plain, const struct packed_cursor *cursor, uint32_t count,
-		 struct packed_used *used, bool shallow)
-{
-	const uint32_t kind = PACKED_DESCRIPTOR_NEXT | PACKED_DESCRIPTOR_WRITE;
-	uint32_t place = cursor->place, i;
-
-	for (i = 0; i < count; i++, place++) {
-		const struct packed_descriptor *at = &cursor->batch[place % PACKED_AHEAD];
-		const uint8_t *host = cursor->hosts[place % PACKED_AHEAD];
-
-		if (host == NULL || (at->flags & kind) != 0 ||
-		    !net_plain_take(plain, host, at->length, shallow))
-			break;
-		packed_used_put(used + i, at->id, 1, 0);
-	}
-	return i;
-}
-
-static __attribute__((noinline)) uint32_t packed_take_plain(struct net_from_guest *net,
-							    const struct packed_cursor *cursor,
-							    uint32_t room, struct packed_used *used)
+static uint32_t packed_take_plain(struct net_from_guest *net, const struct packed_cursor *cursor,
+				  uint32_t room, struct packed_used *used)
 {
 	uint32_t count = packed_cursor_count(cursor), taken;
-	struct net_plain plain;
 
-	if (count > room)
-		count = room;
-	net_plain_open(&plain, net, &count);
-	/* Two loops of one source. */
-	taken = plain.shallow ? packed_take_each(&plain, cursor, count, used, true)
-			      : packed_take_each(&plain, cursor, count, used, false);
-	net_plain_close(&plain, net);
+	taken = net_plain_take(net, &cursor->batch, cursor->place, count < room ? count : room);
+	for (uint32_t i = 0; i < taken; i++)
+		packed_used_put(used + i, packed_cursor_at(cursor, i).id, 1, 0);
 	return taken;
 }
 
@@ -292,15 +244,12 @@ static __attribute__((noinline)) uint32_t packed_take_short(const struct virtque
 	uint32_t passed = 0, i;
 
 	for (i = 0; i < room && passed < known; i++) {
-		uint32_t count = packed_take_few(
-		    vq, &local, packed_cursor_host(cursor, passed),
-		    packed_cursor_at(cursor, passed),
-		    passed + 1 < known ? packed_cursor_at(cursor, passed + 1) : NULL);
+		uint32_t count = packed_take_few(vq, &local, cursor, passed);
 
 		if (count == 0)
 			break;
 		passed += count;
-		packed_used_put(used + i, packed_cursor_at(cursor, passed - 1)->id, (uint16_t)count,
+		packed_used_put(used + i, packed_cursor_at(cursor, passed - 1).id, (uint16_t)count,
 				0);
 	}
 	*net = local;
@@ -308,27 +257,27 @@ static __attribute__((noinline)) uint32_t packed_take_short(const struct virtque
 	return i;
 }
 
-/* The chain that begins with *at, which lies at `host` as a whole unless that is NULL, and goes on
- * with *next, if that is at hand: when it is one buffer, or a header and a frame, in the ring or in
- * an indirect table. Number of descriptors; 0: it is something else. */
+/* The chain that begins with the i-th descriptor at hand: when it is one buffer, or a header and a
+ * frame, in the ring or in an indirect table. Number of descriptors; 0: it is something else. */
 static inline uint32_t packed_take_few(const struct virtqueue *vq, struct net_from_guest *net,
-				       const uint8_t *host, const struct packed_descriptor *at,
-				       const struct packed_descriptor *next)
+				       const struct packed_cursor *cursor, uint32_t i)
 {
-	const uint32_t kind = at->flags & (PACKED_NOT_SIMPLE | PACKED_DESCRIPTOR_WRITE);
-	struct packed_descriptor header = *at, data;
+	const uint8_t *host = net_ahead_host(&cursor->batch, cursor->place + i);
+	const struct packed_descriptor at = packed_cursor_at(cursor, i);
+	const uint32_t kind = at.flags & (PACKED_NOT_SIMPLE | PACKED_DESCRIPTOR_WRITE);
+	struct packed_descriptor header = at, data;
 	uint32_t count = 1;
 
 	if (kind == 0)
-		return host != NULL && net_from_guest_single(net, host, at->length);
-	if (kind == PACKED_DESCRIPTOR_NEXT && next != NULL) {
-		data = *next;
+		return host != NULL && net_from_guest_single(net, host, at.length);
+	if (kind == PACKED_DESCRIPTOR_NEXT && i + 1 < packed_cursor_count(cursor)) {
+		data = packed_cursor_at(cursor, i + 1);
 		if (data.flags & PACKED_DESCRIPTOR_NEXT)
 			return 0;
 		count = 2;
 	} else if (kind == PACKED_DESCRIPTOR_INDIRECT && vq->indirect &&
-		   at->length == 2 * sizeof(data)) {
-		const uint8_t *table = guest_window_span(&net->window, at->address, at->length);
+		   at.length == 2 * sizeof(data)) {
+		const uint8_t *table = guest_window_span(&net->window, at.address, at.length);
 
 		if (table == NULL)
 			return 0;
@@ -356,11 +305,11 @@ static uint32_t packed_take_chain(struct virtqueue *vq, struct net_from_guest *n
 	uint32_t result = NET_TAKEN;
 
 	while (status == PACKED_BUFFER && result == NET_TAKEN) {
-		if (walk.current->flags & PACKED_DESCRIPTOR_WRITE)
+		if (walk.current.flags & PACKED_DESCRIPTOR_WRITE)
 			result = DROP_CHAIN_WRITABLE;
 		else
-			result = net_from_guest_add(net, &chain, walk.current->address,
-						    walk.current->length);
+			result = net_from_guest_add(net, &chain, walk.current.address,
+						    walk.current.length);
 		if (result == NET_TAKEN)
 			status = packed_chain_next(&walk);
 	}
@@ -389,21 +338,24 @@ static uint32_t packed_send_simple(struct packed_send *send, struct frame *const
 	count = packed_cursor_count(cursor);
 	if (count > send->frames)
 		count = send->frames;
-	for (uint32_t i = 0; i < send->vq->ahead_frames && i < count; i++)
-		packed_send_ask(cursor, i, frames[i]);
+	for (uint32_t i = 0; i < send->vq->distance && i < count; i++)
+		net_plain_ask(&cursor->batch, cursor->place + i, frames[i], false);
 	/* For the next call, which may well have as many frames; meanwhile the first lines come. */
 	packed_cursor_read(cursor, 2 * send->frames);
 	/* What is to be marked as written goes the second way, and where headers are shorter. */
-	if (send->net.log == NULL && send->net.header_size == VNET_HEADER_SIZE)
-		sent = packed_send_plain(send, frames, count, bytes);
+	if (send->net.log == NULL && send->net.header_size == VNET_HEADER_SIZE) {
+		sent = net_plain_send(&cursor->batch, cursor->place, frames, count,
+				      send->vq->distance);
+		packed_send_done(send, frames, sent, bytes);
+	}
 	for (; sent < count; sent++) {
-		const struct packed_descriptor *at = packed_cursor_at(cursor, sent);
-		uint8_t *host = packed_cursor_host(cursor, sent);
+		const struct packed_descriptor at = packed_cursor_at(cursor, sent);
+		uint8_t *host = net_ahead_host(&cursor->batch, cursor->place + sent);
 
-		if (!packed_takes_frame(host, at) ||
-		    !net_to_guest_single(&send->net, frames[sent], host, at->address, at->length))
+		if (host == NULL ||
+		    !net_to_guest_single(&send->net, frames[sent], host, at.address, at.length))
 			break;
-		packed_used_put(&send->vq->journal->entries[send->used++], at->id, 1,
+		packed_used_put(&send->vq->journal->entries[send->used++], at.id, 1,
 				send->net.header_size + frames[sent]->length);
 		*bytes += frames[sent]->length;
 	}
@@ -411,32 +363,24 @@ static uint32_t packed_send_simple(struct packed_send *send, struct frame *const
 	return sent;
 }
 
-/* The first of them, as long as they are plain. */
-static __attribute__((noinline)) uint32_t packed_send_plain(struct packed_send *send,
-							    struct frame *const *frames,
-							    uint32_t count, uint64_t *bytes)
+/* The used entries of the first `count` frames, which are in the descriptors at hand. */
+static __attribute__((noinline)) void packed_send_done(struct packed_send *send,
+						       struct frame *const *frames, uint32_t count,
+						       uint64_t *bytes)
 {
 	struct packed_used *used = send->vq->journal->entries + send->used;
 	const struct packed_cursor *cursor = send->cursor;
-	const uint32_t distance = send->vq->ahead_frames;
-	uint32_t place = cursor->place, i;
-	uint64_t length = 0;
+	uint64_t sum = 0;
 
-	for (i = 0; i < count; i++, place++) {
-		const struct packed_descriptor *at = &cursor->batch[place % PACKED_AHEAD];
-		uint8_t *host = cursor->hosts[place % PACKED_AHEAD];
-		const struct frame *frame = frames[i];
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t length = frames[i]->length;
 
-		if (i + distance < count)
-			packed_send_ask(cursor, i + distance, frames[i + distance]);
-		if (!packed_takes_frame(host, at) || !net_to_guest_plain(frame, host, at->length, frame->shallow))
-			break;
-		packed_used_put(used + i, at->id, 1, VNET_HEADER_SIZE + frame->length);
-		length += frame->length;
+		packed_used_put(used + i, packed_cursor_at(cursor, i).id, 1,
+				VNET_HEADER_SIZE + length);
+		sum += length;
 	}
-	send->used += i;
-	*bytes += length;
-	return i;
+	send->used += count;
+	*bytes += sum;
 }
 
 /* Writes a frame to one chain of any layout, or to as many as it takes where they are mergeable. A
@@ -493,9 +437,9 @@ static uint32_t packed_fill_chain(struct packed_send *send, struct packed_chain 
 	uint32_t result = NET_TAKEN;
 
 	while (status == PACKED_BUFFER && net->left > 0) {
-		if (!(chain->current->flags & PACKED_DESCRIPTOR_WRITE))
+		if (!(chain->current.flags & PACKED_DESCRIPTOR_WRITE))
 			result = DROP_BUFFER_READONLY;
-		else if (!net_to_guest_put(net, chain->current->address, chain->current->length))
+		else if (!net_to_guest_put(net, chain->current.address, chain->current.length))
 			result = DROP_BUFFER_ADDRESS;
 		if (result != NET_TAKEN || net->left == 0)
 			break;

@@ -4,8 +4,6 @@
  * A batch goes through the ring in small steps (heads, descriptors, frames) rather than chain by
  * chain, so that the memory of one chain is on its way while another is looked at. A chain of one
  * direct descriptor takes the short way; any other is walked by split_chain.c. */
-#include "vhost-user/net_from_guest.h"
-#include "vhost-user/net_to_guest.h"
 #include "vhost-user/split_ahead.h"
 #include "vhost-user/split_chain.h"
 #include "vhost-user/virtqueue_variant.h"
@@ -36,8 +34,6 @@ static uint32_t split_take_simple(struct virtqueue *vq, struct net_from_guest *n
 static void split_read_sources(struct virtqueue *vq, struct guest_window *window, uint32_t count,
 			       bool shallow);
 static void split_read_targets(struct virtqueue *vq, struct guest_window *window, uint32_t count);
-static uint32_t split_take_plain(struct net_from_guest *net, const struct split_ahead *ahead,
-				 uint32_t position, uint32_t count);
 static uint32_t split_take_short(struct virtqueue *vq, struct net_from_guest *net,
 				 uint32_t position, uint32_t count);
 static void split_hold(struct virtqueue *vq, uint32_t count);
@@ -47,29 +43,13 @@ static uint32_t split_take_chain(struct virtqueue *vq, struct net_from_guest *ne
 				 uint32_t position, uint32_t *steps);
 static uint32_t split_send_simple(struct split_send *send, struct frame *const *frames,
 				  uint64_t *bytes);
-static uint32_t split_send_shallow(struct split_send *send, struct frame *const *frames,
-				   uint16_t position, uint32_t count, uint64_t *bytes);
-static uint32_t split_send_plain(struct split_send *send, struct frame *const *frames,
-				 uint16_t position, uint32_t count, uint64_t *bytes);
+static void split_send_done(struct split_send *send, struct frame *const *frames, uint32_t position,
+			    uint32_t count, uint64_t *bytes);
 static uint32_t split_send_short(struct split_send *send, struct frame *const *frames,
 				 uint16_t position, uint32_t count, uint64_t *bytes);
 static uint32_t split_send_generic(struct split_send *send, const struct frame *frame);
 static bool split_send_look(struct split_send *send, uint32_t wanted);
 static uint32_t split_fill_chain(struct split_send *send);
-
-/* Asks for what the copy of a frame to the chain at `position` will touch. */
-GUEST_PREFETCH void split_send_ask(const struct split_ahead *ahead, uint32_t position,
-				   const struct frame *frame, bool shallow)
-{
-	const uint8_t *host = split_ahead_host(ahead, position);
-
-	if (host == NULL)
-		return;
-	if (shallow)
-		net_to_guest_prefetch_shallow(frame, host);
-	else
-		net_to_guest_prefetch(frame, host);
-}
 
 /* Asks for the used entries of `count` chains from `position` on: the guest has read what stood in
  * these lines before, and stores behind the first one would wait for each in turn. */
@@ -125,7 +105,7 @@ static uint32_t split_from_guest(struct virtqueue *vq, struct burst *burst,
 	taken = split_take(vq, &net, room, counters);
 	vq->last_available = (uint16_t)(vq->last_available + taken);
 	vq->region_hint = net.window.index;
-	split_ahead_ask(vq, &net.window, SPLIT_FROM_GUEST, SPLIT_AHEAD_CHAINS + BURST_FRAMES);
+	split_ahead_ask(vq, &net.window, SPLIT_FROM_GUEST, NET_AHEAD + BURST_FRAMES);
 	made = net_from_guest_close(&net);
 	if (made > 0) {
 		counter_add(&counters->receive_packets, made);
@@ -191,7 +171,7 @@ static uint32_t split_to_guest(struct virtqueue *vq, struct frame *const *frames
 	if (send.used != vq->last_used)
 		split_used_publish(vq, send.used);
 	if (sent > 0) {
-		vq->ahead_frames = net_to_guest_ahead(sent, bytes);
+		vq->distance = net_plain_distance(sent, bytes);
 		counter_add(&counters->transmit_packets, sent);
 		counter_add(&counters->transmit_bytes, bytes);
 	}
@@ -244,7 +224,7 @@ static uint32_t split_take_simple(struct virtqueue *vq, struct net_from_guest *n
 	const uint32_t start = vq->last_available;
 
 	if (i < count)
-		i += split_take_plain(net, vq->ahead, start + i, count - i);
+		i += net_plain_take(net, &vq->ahead->chains, start + i, count - i);
 	if (i < count)
 		i += split_take_short(vq, net, start + i, count - i);
 	return i;
@@ -262,7 +242,7 @@ static inline __attribute__((always_inline)) void split_read_ahead(struct virtqu
 	struct guest_window local = *window;
 
 	split_ahead_fill(vq, &local, direction, count);
-	split_ahead_read(vq, &local, direction, split_ahead_limit(vq, SPLIT_AHEAD_CHAINS));
+	split_ahead_read(vq, &local, direction, split_ahead_limit(vq, NET_AHEAD));
 	*window = local;
 }
 
@@ -285,39 +265,8 @@ split_read_targets(struct virtqueue *vq, struct guest_window *window, uint32_t c
 	*window = local;
 }
 
-/* `count` chains from `position` on, as long as they are plain. */
-static inline __attribute__((always_inline)) uint32_t
-split_take_each(struct net_plain *plain, const struct split_ahead *ahead, uint32_t position,
-		uint32_t count, bool shallow)
-{
-	uint32_t i;
-
-	for (i = 0; i < count; i++, position++) {
-		const uint8_t *host = split_ahead_host(ahead, position);
-
-		if (host == NULL ||
-		    !net_plain_take(plain, host, split_ahead_length(ahead, position), shallow))
-			break;
-	}
-	return i;
-}
-
-static __attribute__((noinline)) uint32_t split_take_plain(struct net_from_guest *net,
-							   const struct split_ahead *ahead,
-							   uint32_t position, uint32_t count)
-{
-	struct net_plain plain;
-	uint32_t taken;
-
-	net_plain_open(&plain, net, &count);
-	/* Two loops of one source. */
-	taken = plain.shallow ? split_take_each(&plain, ahead, position, count, true)
-			      : split_take_each(&plain, ahead, position, count, false);
-	net_plain_close(&plain, net);
-	return taken;
-}
-
-/* The same for chains of one buffer or two, whatever their headers ask for. */
+/* Takes `count` chains from `position` on as long as they are one buffer or two, whatever their
+ * headers ask for. */
 static __attribute__((noinline)) uint32_t split_take_short(struct virtqueue *vq,
 							   struct net_from_guest *net,
 							   uint32_t position, uint32_t count)
@@ -326,10 +275,10 @@ static __attribute__((noinline)) uint32_t split_take_short(struct virtqueue *vq,
 	uint32_t i;
 
 	for (i = 0; i < count; i++, position++) {
-		const uint8_t *host = split_ahead_host(vq->ahead, position);
+		const uint8_t *host = net_ahead_host(&vq->ahead->chains, position);
 
-		if (host != NULL ? !net_from_guest_single(&local, host,
-							  split_ahead_length(vq->ahead, position))
+		if (host != NULL ? !net_from_guest_single(
+				       &local, host, net_ahead_length(&vq->ahead->chains, position))
 				 : !split_take_pair(vq, &local, position))
 			break;
 	}
@@ -409,16 +358,14 @@ static uint32_t split_send_simple(struct split_send *send, struct frame *const *
 	if (count > send->frames)
 		count = send->frames;
 	split_used_ask(vq, send->used, count);
-	for (uint32_t i = 0; i < vq->ahead_frames && i < count; i++)
-		split_send_ask(vq->ahead, position + i, frames[i], false);
+	for (uint32_t i = 0; i < vq->distance && i < count; i++)
+		net_plain_ask(&vq->ahead->chains, position + i, frames[i], false);
 	/* For the next call, which may well have as many frames; meanwhile the first lines come. */
 	split_read_targets(vq, &send->net.window, 2 * send->frames);
 	/* What is to be marked as written goes the second way, and where headers are shorter. */
 	if (send->net.log == NULL && send->net.header_size == VNET_HEADER_SIZE) {
-		sent = split_send_shallow(send, frames, position, count, bytes);
-		if (sent < count)
-			sent += split_send_plain(send, frames + sent, (uint16_t)(position + sent),
-						 count - sent, bytes);
+		sent = net_plain_send(&vq->ahead->chains, position, frames, count, vq->distance);
+		split_send_done(send, frames, position, sent, bytes);
 	}
 	if (sent < count)
 		sent += split_send_short(send, frames + sent, (uint16_t)(position + sent),
@@ -427,56 +374,31 @@ static uint32_t split_send_simple(struct split_send *send, struct frame *const *
 	return sent;
 }
 
-/* `count` frames to the chains from `position` on, as long as they are plain, and shallow or not.
- */
-static inline __attribute__((always_inline)) uint32_t
-split_send_each(struct split_send *send, struct frame *const *frames, uint16_t position,
-		uint32_t count, uint64_t *bytes, bool shallow)
+/* The used entries of the first `count` frames, which are in the chains from `position` on. */
+static __attribute__((noinline)) void split_send_done(struct split_send *send,
+						      struct frame *const *frames,
+						      uint32_t position, uint32_t count,
+						      uint64_t *bytes)
 {
 	struct split_used *ring = split_used_at(send->vq, 0);
-	const uint32_t mask = send->vq->size - 1u, distance = send->vq->ahead_frames;
 	const struct split_ahead *ahead = send->vq->ahead;
-	struct frame *const *end = frames + count, *const * at;
-	uint32_t used = send->used, next = position;
-	uint64_t length = 0;
+	const uint32_t mask = send->vq->size - 1u;
+	uint32_t used = send->used;
+	uint64_t sum = 0;
 
-	for (at = frames; at != end; at++, next++, used++) {
-		uint8_t *host = split_ahead_host(ahead, next);
-		const struct frame *frame = *at;
-		uint32_t size = frame->length;
-		uint64_t entry;
+	for (uint32_t i = 0; i < count; i++, used++) {
+		uint64_t length = frames[i]->length;
+		uint64_t entry =
+		    (VNET_HEADER_SIZE + length) << 32 | split_ahead_head(ahead, position + i);
 
-		if (at + distance < end)
-			split_send_ask(ahead, next + distance, at[distance], shallow);
-		if (host == NULL ||
-		    !net_to_guest_plain(frame, host, split_ahead_length(ahead, next), shallow))
-			break;
-		entry = (uint64_t)(VNET_HEADER_SIZE + size) << 32 | split_ahead_head(ahead, next);
 		memcpy(&ring[used & mask], &entry, sizeof(entry));
-		length += size;
+		sum += length;
 	}
 	send->used = (uint16_t)used;
-	*bytes += length;
-	return (uint32_t)(at - frames);
+	*bytes += sum;
 }
 
-static __attribute__((noinline)) uint32_t split_send_shallow(struct split_send *send,
-							     struct frame *const *frames,
-							     uint16_t position, uint32_t count,
-							     uint64_t *bytes)
-{
-	return split_send_each(send, frames, position, count, bytes, true);
-}
-
-static __attribute__((noinline)) uint32_t split_send_plain(struct split_send *send,
-							   struct frame *const *frames,
-							   uint16_t position, uint32_t count,
-							   uint64_t *bytes)
-{
-	return split_send_each(send, frames, position, count, bytes, false);
-}
-
-/* The same for frames of any kind, each to a chain of one buffer. */
+/* Sends frames of any kind, each to a chain of one buffer. */
 static __attribute__((noinline)) uint32_t split_send_short(struct split_send *send,
 							   struct frame *const *frames,
 							   uint16_t position, uint32_t count,
@@ -487,7 +409,7 @@ static __attribute__((noinline)) uint32_t split_send_short(struct split_send *se
 
 	for (i = 0; i < count; i++, position++) {
 		const struct split_descriptor first = split_ahead_first(ahead, position);
-		uint8_t *host = split_ahead_host(ahead, position);
+		uint8_t *host = net_ahead_host(&ahead->chains, position);
 
 		if (host == NULL ||
 		    !net_to_guest_single(&send->net, frames[i], host, first.address, first.length))
