@@ -76,25 +76,31 @@ static inline uint16_t driver_ring_available_flags(const struct driver_ring *rin
 /* Packed: moves `seen` over what is used now, a bounded number at a time. */
 static inline void driver_ring_scan(struct driver_ring *ring)
 {
-	for (uint32_t i = 0; i < DRIVER_RING_SCAN && ring->seen != ring->published; i++) {
-		uint16_t slot = ring->seen & ring->mask, count = 1;
+	const uint16_t start = ring->seen, size = ring->size, mask = ring->mask;
+	const uint16_t out = (uint16_t)(ring->published - start);
+	const bool in_order = ring->in_order;
+	uint16_t n = 0, count = 1;
+
+	/* In variables: all else would be stored and loaded for each entry. */
+	for (uint32_t i = 0; i < DRIVER_RING_SCAN && n < out; i++, n = (uint16_t)(n + count)) {
+		const uint16_t index = (uint16_t)(start + n), slot = index & mask;
 		struct fake_packed_descriptor *at = &ring->packed_descriptors[slot];
 		/* Acquire: the rest of the slot and the buffer were written before. */
 		uint16_t flags = atomic_load_explicit(&at->flags, memory_order_acquire);
 
 		if ((flags & (DRIVER_RING_AVAILABLE | DRIVER_RING_USED)) !=
-		    driver_ring_used_flags(ring, ring->seen))
+		    driver_ring_used_flags(ring, index))
 			break;
-		if (ring->in_order)
-			count = (uint16_t)(((at->id - slot) & ring->mask) + 1);
-		if (__builtin_expect(at->id >= ring->size || (!ring->in_order && at->id != slot) ||
-					 count > (uint16_t)(ring->published - ring->seen),
+		if (in_order)
+			count = (uint16_t)(((at->id - slot) & mask) + 1);
+		if (__builtin_expect(at->id >= size || (!in_order && at->id != slot) ||
+					 count > (uint16_t)(out - n),
 				     0)) {
 			ring->broken = true;
-			return;
+			break;
 		}
-		ring->seen = (uint16_t)(ring->seen + count);
 	}
+	ring->seen = (uint16_t)(start + n);
 }
 
 /* Used entries that were not taken yet. Acquire: pairs with the device's release of used->index
