@@ -220,6 +220,21 @@ static uint32_t packed_take_simple(struct virtqueue *vq, struct net_from_guest *
 	return n;
 }
 
+/* Used entries of the first `count` descriptors at hand, each a chain. */
+static void packed_hold(const struct packed_cursor *cursor, uint32_t count,
+			struct packed_used *used)
+{
+	for (uint32_t done = 0, n; done < count; done += n) {
+		const uint32_t place = (cursor->place + done) % NET_AHEAD;
+		const uint64_t *words = cursor->batch.words + place;
+
+		/* No end of the array in between, so that vectors can. */
+		n = count - done < NET_AHEAD - place ? count - done : NET_AHEAD - place;
+		for (uint32_t i = 0; i < n; i++)
+			packed_used_put(used + done + i, (uint16_t)(words[i] >> 32), 1, 0);
+	}
+}
+
 /* The first of them, as long as each is one descriptor, and plain. */
 static uint32_t packed_take_plain(struct net_from_guest *net, const struct packed_cursor *cursor,
 				  uint32_t room, struct packed_used *used)
@@ -227,8 +242,7 @@ static uint32_t packed_take_plain(struct net_from_guest *net, const struct packe
 	uint32_t count = packed_cursor_count(cursor), taken;
 
 	taken = net_plain_take(net, &cursor->batch, cursor->place, count < room ? count : room);
-	for (uint32_t i = 0; i < taken; i++)
-		packed_used_put(used + i, packed_cursor_at(cursor, i).id, 1, 0);
+	packed_hold(cursor, taken, used);
 	return taken;
 }
 
