@@ -70,19 +70,22 @@ L2 = Case(
 
 FLOWS = Case(
     "flows", "Many flows",
-    "64-byte frames that belong to so many flows in turn (addresses and ports differ).",
+    "64-byte frames that belong to so many flows in turn (addresses and ports differ). The "
+    "generator writes the headers of each frame, those of a single flow, too, so that its own work "
+    "is the same in all rows.",
     "mpps", "Mpps",
-    tuple(Point(label, ("--flows", str(count)), base=None if count == 1 else "1")
+    tuple(Point(label, ("--headers", "--flows", str(count)), base=None if count == 1 else "1")
           for count, label in ((1, "1"), (1 << 10, "1 k"), (1 << 20, "1 M"))),
     ("limit", "weft", "testpmd", "ovs"))
 
 MACS = Case(
     "macs", "Many MAC addresses",
     "64-byte frames between so many MAC addresses in turn, half of them on each side, all learned "
-    "before and used for two seconds. *entry* is the memory of weft's table by its own statistics, "
-    "for each address it can hold.",
+    "before and used for two seconds; the generator writes the headers of each frame in all rows. "
+    "*entry* is the memory of weft's table by its own statistics, for each address it can hold.",
     "mpps", "Mpps",
-    tuple(Point(label, ("--macs", str(count), "--warm-up", "2"), base=None if count == 2 else "2")
+    tuple(Point(label, ("--headers", "--macs", str(count), "--warm-up", "2"),
+                base=None if count == 2 else "2")
           for count, label in ((2, "2"), (2000, "2,000"), (64000, "64,000"))),
     ("limit", "weft", "ovs"), columns=("cycles", "generator", "lost", "entry"))
 

@@ -91,6 +91,13 @@ static bool set_flows(struct generator_options *options, const char *value)
 	return parse_u32(value, 1, STREAM_FLOWS_MAX, &options->stream.flows);
 }
 
+static bool set_headers(struct generator_options *options, const char *value)
+{
+	(void)value;
+	options->stream.headers = true;
+	return true;
+}
+
 static bool set_macs(struct generator_options *options, const char *value)
 {
 	uint32_t macs;
@@ -221,6 +228,7 @@ static const struct option_row rows[] = {
 	{ "idle-count", "N", "this many of them", set_idle_count },
 	{ "size", "BYTES|imix", "frame size without FCS, 64 to 65535 (64)", set_size },
 	{ "flows", "N", "flows of each guest, spread over its queues (1)", set_flows },
+	{ "headers", NULL, "write the headers of each frame, as for several flows", set_headers },
 	{ "macs", "N", "MAC addresses, half of them at each guest of two (2)", set_macs },
 	{ "offload", NULL, "TCP frames to be segmented, checksum left to the device", set_offload },
 	{ "both", NULL, "both ways at once: each guest sends to the next, the last to the first",
@@ -322,6 +330,8 @@ static int check(struct generator_options *options)
 	stream->flows = (stream->flows + queues - 1) / queues;
 	if (stream->flows < stream->macs)
 		stream->flows = stream->macs;
+	if (stream->flows > 1)
+		stream->headers = true;
 	if (options->buffer_size == 0)
 		options->buffer_size = buffer_for(stream);
 	room = options->buffer_size - DRIVER_RING_ALIGN;

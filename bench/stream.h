@@ -1,7 +1,7 @@
 /* A stream: the frames that one queue of a guest sends to the next guest, and what that one
  * expects. Frames are laid out once in the sender's buffers; for each frame sent only its stamp is
- * written (and addresses, when there are several flows), and for each frame received the stamp is
- * checked: magic, sequence and length, and for one in 64 every byte and both checksums.
+ * written (and with `headers` addresses and ports), and for each frame received the stamp is checked:
+ * magic, sequence and length, and for one in 64 every byte and both checksums.
  *
  * A frame is IPv4 with a UDP header (or TCP with offload fields, for frames to be segmented), the
  * stamp, and a pattern that depends on the buffer it was sent from. What changes from one frame to
@@ -50,7 +50,8 @@ struct stream_options {
 	uint32_t size_count;
 	uint32_t flows; /* of each stream */
 	uint32_t macs;	/* of each guest */
-	bool offload;	/* TCP, to be segmented at gso_size */
+	bool headers; /* addresses and ports are written into each frame; where there are several */
+	bool offload; /* TCP, to be segmented at gso_size */
 };
 
 struct stream_counters {
@@ -165,7 +166,7 @@ static inline void stream_stamp_next(struct stream *stream, uint8_t *slot, uint6
 
 	stream_write_stamp(stream, stamp, stream->flow, now);
 	stream->sequence++;
-	if (options->flows == 1)
+	if (!options->headers)
 		return;
 	stream_write_flow(stream, slot + STREAM_VNET_HEADER, stream->flow, stream->source_mac,
 			  stream->target_mac);

@@ -184,8 +184,8 @@ static uint32_t send_batch(struct traffic_queue *queue, uint32_t count, uint64_t
 {
 	struct driver_ring *ring = &queue->send;
 	uint32_t free_count = driver_ring_reclaim(ring);
-	/* The line that changes: the second, or with several flows the first as well. */
-	uint32_t data = queue->stream.options->flows == 1 && !queue->stream.options->offload;
+	/* The line that changes: the second, or with headers the first as well. */
+	uint32_t data = !queue->stream.options->headers && !queue->stream.options->offload;
 
 	count = free_count < count ? free_count : count;
 	for (uint32_t i = 0; i < count && i < PREFETCH_AHEAD; i++)

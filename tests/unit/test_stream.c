@@ -15,8 +15,9 @@
 
 static struct stream_options options_of(uint32_t size, uint32_t flows)
 {
-	return (
-	    struct stream_options){ .sizes = { size }, .size_count = 1, .flows = flows, .macs = 1 };
+	return (struct stream_options){
+		.sizes = { size }, .size_count = 1, .flows = flows, .macs = 1, .headers = flows > 1
+	};
 }
 
 /* The next frame of the stream at `slot`: its length. */
