@@ -91,11 +91,14 @@ static inline void driver_ring_scan(struct driver_ring *ring)
 		if ((flags & (DRIVER_RING_AVAILABLE | DRIVER_RING_USED)) !=
 		    driver_ring_used_flags(ring, index))
 			break;
-		if (in_order)
-			count = (uint16_t)(((at->id - slot) & mask) + 1);
-		if (__builtin_expect(at->id >= size || (!in_order && at->id != slot) ||
-					 count > (uint16_t)(out - n),
-				     0)) {
+		/* Foreseen, so that the next slot need not be waited for: mostly it is this one's.
+		 */
+		if (__builtin_expect(at->id == slot, 1)) {
+			count = 1;
+			continue;
+		}
+		count = (uint16_t)(((at->id - slot) & mask) + 1);
+		if (at->id >= size || !in_order || count > (uint16_t)(out - n)) {
 			ring->broken = true;
 			break;
 		}
