@@ -24,8 +24,9 @@ void packed_cursor_read(struct packed_cursor *cursor, uint32_t wanted)
 		position = packed_advance(position, run, vq->size);
 		n += run;
 	} while (run > 0 && n < wanted);
-	/* Where there was enough there will be more: the next so many lines of the ring. */
-	for (uint32_t i = 0; n == wanted && i < n; i += PACKED_LINE)
+	/* Where there was enough there will be more. Not far on: what the driver has not written
+	 * yet it would have to get back. */
+	for (uint32_t i = 0; n == wanted && i < n && i < PACKED_ASKED; i += PACKED_LINE)
 		__builtin_prefetch(packed_slot_at(vq, packed_advance(position, i, vq->size)));
 }
 

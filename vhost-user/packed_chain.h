@@ -7,7 +7,8 @@
 #include "vhost-user/net_plain.h"
 #include "vhost-user/packed_ring.h"
 
-#define PACKED_LINE 4u /* descriptors of a cache line */
+#define PACKED_LINE  4u	 /* descriptors of a cache line */
+#define PACKED_ASKED 64u /* descriptors asked for beyond those read */
 
 /* Lives as long as its queue: what is at hand at the end of a call was read ahead for the next one,
  * and its buffers asked for. A driver may not change what it made available, so reading early reads
