@@ -7,6 +7,7 @@
  * both accesses are sequentially consistent, as in split_ring.c. */
 #include "vhost-user/packed_chain.h"
 
+#include <emmintrin.h>
 #include <stdatomic.h>
 #include <sys/random.h>
 
@@ -141,24 +142,30 @@ static inline uint64_t packed_used_word(const struct packed_used *entry, uint64_
 	return entry->length | (uint64_t)entry->id << 32 | write | both;
 }
 
-/* The same where the entry is one descriptor, which makes all of it one rotation. */
-static inline uint64_t packed_used_single(const struct packed_used *entry, uint64_t both)
-{
-	const uint64_t count = (uint64_t)1 << 48, write = (uint64_t)PACKED_DESCRIPTOR_WRITE << 48;
-	uint64_t word = ((const struct packed_word *)(const void *)entry)->value;
-	uint64_t flags = word >> 32 != 0 ? both | write : both;
-
-	return (word >> 32 | word << 32) ^ (flags ^ count);
-}
-
 /* The n entries at *entry, each one descriptor, to *at and the slots behind it: nearly all go this
- * way. */
+ * way, two at a time. Such an entry becomes a used descriptor by a rotation: its count of 1 makes
+ * way for the flags. */
 static __attribute__((noinline)) void
 packed_write_singles(uint64_t *at, const struct packed_used *entry, uint32_t n, uint64_t flags)
 {
-	for (uint32_t i = 0; i < n; i++)
-		__atomic_store_n(at + 2 * (size_t)i, packed_used_single(entry + i, flags),
-				 __ATOMIC_RELAXED);
+	const uint64_t count = (uint64_t)1 << 48, write = (uint64_t)PACKED_DESCRIPTOR_WRITE << 48;
+	const __m128i change = _mm_set1_epi64x((int64_t)(flags ^ count));
+	const __m128i written = _mm_set1_epi64x((int64_t)write);
+	uint32_t i;
+
+	for (i = 0; i + 2 <= n; i += 2, at += 4) {
+		__m128i word = _mm_loadu_si128((const __m128i *)(const void *)(entry + i)), empty;
+
+		word = _mm_shuffle_epi32(word, _MM_SHUFFLE(2, 3, 0, 1));
+		/* Of the two halves only the lower one, the length, can be 0. */
+		empty = _mm_slli_epi64(_mm_cmpeq_epi32(word, _mm_setzero_si128()), 32);
+		word = _mm_xor_si128(word, change);
+		word = _mm_or_si128(word, _mm_andnot_si128(empty, written));
+		_mm_storel_epi64((__m128i *)(void *)at, word);
+		_mm_storeh_pd((double *)(void *)(at + 2), _mm_castsi128_pd(word));
+	}
+	if (i < n)
+		__atomic_store_n(at, packed_used_word(entry + i, flags), __ATOMIC_RELAXED);
 }
 
 /* Writes `count` used descriptors from `position` on, as the journal says, the first one last: the
