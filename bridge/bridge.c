@@ -132,9 +132,10 @@ static __attribute__((noinline)) uint32_t known_run(const struct bridge_memo *me
 {
 	/* The source's last bytes and the type, which is no tag's. */
 	uint64_t destination = read_u64(frames[0].head), end = read_u64(frames[0].head + 6);
+	const struct memo_finder finder = memo_finder_of(memo);
 	const struct memo_key first = memo_key_of(&frames[0]);
 	const uint16_t port =
-	    has_tag(&frames[0]) ? MAC_TABLE_NO_PORT : memo_find(memo, &first, epoch);
+	    has_tag(&frames[0]) ? MAC_TABLE_NO_PORT : memo_find(&finder, &first, epoch);
 	uint32_t n;
 
 	*to = port;
@@ -149,11 +150,11 @@ static __attribute__((noinline)) uint32_t known_run(const struct bridge_memo *me
 			if (has_tag(frame))
 				break;
 			if (n + MEMO_AHEAD < count) {
-				struct memo_key next = memo_key_of(&frames[n + MEMO_AHEAD]);
+				struct memo_key next = memo_key_of(&frame[MEMO_AHEAD]);
 
-				memo_ask(memo, &next);
+				memo_ask(&finder, &next);
 			}
-			if (!memo_has(memo, &key, epoch, port))
+			if (!memo_has(&finder, &key, epoch, port))
 				break;
 			destination = read_u64(frame->head);
 			end = read_u64(frame->head + 6);

@@ -44,7 +44,8 @@ uint32_t memo_begin(struct bridge_memo *memo, uint16_t port, const struct memo_p
  * are more pairs than room, some are found each time instead of none. */
 void memo_put(struct bridge_memo *memo, const struct memo_key *key, uint32_t epoch, uint16_t to)
 {
-	struct memo_set *set = &memo->sets[memo_place(memo, key)];
+	const struct memo_finder finder = memo_finder_of(memo);
+	struct memo_set *set = &memo->sets[memo_set_of(&finder, key) - memo->sets];
 	unsigned oldest = 0;
 
 	for (unsigned i = 1; i < MEMO_WAYS; i++) {

@@ -75,16 +75,29 @@ static inline uint32_t memo_epoch(struct bridge_memo *memo, const struct bridge 
 	return memo_begin(memo, port, &state);
 }
 
-static inline size_t memo_place(const struct bridge_memo *memo, const struct memo_key *key)
+/* What finds a set, in variables: a loop that writes to frames would load them each time. */
+struct memo_finder {
+	uint64_t secrets[2];
+	const struct memo_set *sets;
+};
+
+static inline struct memo_finder memo_finder_of(const struct bridge_memo *memo)
 {
-	return (key->first * memo->secrets[0] + key->second * memo->secrets[1]) >>
-	       (64 - MEMO_SET_BITS);
+	return (struct memo_finder){ { memo->secrets[0], memo->secrets[1] }, memo->sets };
+}
+
+/* The set in which an entry for `key` stands. */
+static inline const struct memo_set *memo_set_of(const struct memo_finder *finder,
+						 const struct memo_key *key)
+{
+	return &finder->sets[(key->first * finder->secrets[0] + key->second * finder->secrets[1]) >>
+			     (64 - MEMO_SET_BITS)];
 }
 
 /* Asks for what memo_find() and memo_has() read. */
-static inline void memo_ask(const struct bridge_memo *memo, const struct memo_key *key)
+static inline void memo_ask(const struct memo_finder *finder, const struct memo_key *key)
 {
-	__builtin_prefetch(&memo->sets[memo_place(memo, key)]);
+	__builtin_prefetch(memo_set_of(finder, key));
 }
 
 /* Which entries of the set are these: four bits an entry, of which the lowest tells; `cared` are
@@ -108,10 +121,10 @@ static inline unsigned memo_compare(const struct memo_set *set, uint64_t first, 
 }
 
 /* Where frames with these addresses go; or MAC_TABLE_NO_PORT: not known here. */
-static inline uint16_t memo_find(const struct bridge_memo *memo, const struct memo_key *key,
+static inline uint16_t memo_find(const struct memo_finder *finder, const struct memo_key *key,
 				 uint32_t epoch)
 {
-	const struct memo_set *set = &memo->sets[memo_place(memo, key)];
+	const struct memo_set *set = memo_set_of(finder, key);
 	unsigned same = memo_compare(set, key->first,
 				     key->second | (uint64_t)epoch << MEMO_EPOCH_SHIFT, ~MEMO_PORT);
 
@@ -123,10 +136,10 @@ static inline uint16_t memo_find(const struct bridge_memo *memo, const struct me
 
 /* Whether it is known here that they go to port `to`: cheaper, for those that follow one that does.
  */
-static inline bool memo_has(const struct bridge_memo *memo, const struct memo_key *key,
+static inline bool memo_has(const struct memo_finder *finder, const struct memo_key *key,
 			    uint32_t epoch, uint16_t to)
 {
-	return memo_compare(&memo->sets[memo_place(memo, key)], key->first,
+	return memo_compare(memo_set_of(finder, key), key->first,
 			    key->second | (uint64_t)to << MEMO_PORT_SHIFT |
 				(uint64_t)epoch << MEMO_EPOCH_SHIFT,
 			    UINT64_MAX) != 0;
