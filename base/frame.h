@@ -97,7 +97,7 @@ static inline uint64_t frame_kind(const struct frame *frame)
 			   offsetof(struct frame, gso_size) ==
 			       offsetof(struct frame, flags) + sizeof(kind),
 		       "the fields fill a word");
-	memcpy(&kind, &frame->flags, sizeof(kind));
+	memcpy(&kind, (const uint8_t *)frame + offsetof(struct frame, flags), sizeof(kind));
 	return kind;
 }
 
