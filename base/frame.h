@@ -61,7 +61,7 @@ struct frame {
 	uint16_t head_length;
 	uint16_t segment_count;
 
-	/* One aligned word: see frame_kind(). */
+	/* One aligned word: see frame_kind(). Who brings a frame leaves tag and VLAN 0. */
 	uint8_t flags;	   /* enum frame_flag */
 	uint8_t gso;	   /* enum frame_gso */
 	uint8_t tagged;	   /* 1 when an 802.1Q tag stands at head + 12, as the bridge saw */

@@ -111,6 +111,7 @@ static inline void split_ahead_ask(struct virtqueue *vq, const struct guest_wind
 	if (ahead->end == asked && end != asked)
 		split_ahead_guess(vq, window, direction);
 	for (; (int16_t)(uint16_t)(end - asked) > 0; asked++) {
+		/* Ordered by split_available_index(). */
 		uint16_t head = __atomic_load_n(&ring[asked & mask], __ATOMIC_RELAXED);
 
 		ahead->heads[asked % SPLIT_AHEAD_HEADS] = head;

@@ -81,16 +81,6 @@ static inline uint16_t split_available_index(const struct virtqueue *vq)
 	return __atomic_load_n(split_field(vq->available, SPLIT_INDEX_OFFSET), __ATOMIC_ACQUIRE);
 }
 
-/* The head at free-running `position`; ordered by split_available_index(). */
-static inline uint16_t split_available_head(const struct virtqueue *vq, uint16_t position)
-{
-	size_t slot = position & (vq->size - 1u);
-
-	return __atomic_load_n(
-	    split_field(vq->available, SPLIT_RING_OFFSET + slot * SPLIT_AVAILABLE_ENTRY),
-	    __ATOMIC_RELAXED);
-}
-
 /* The used entry at free-running `position`. */
 static inline struct split_used *split_used_at(const struct virtqueue *vq, uint16_t position)
 {
