@@ -22,10 +22,10 @@
 /* What the walk finds out about a run of frames that the memo does not know. */
 struct candidate {
 	struct mac_place source, destination;
-	struct memo_key key;
-	uint32_t verdict; /* its place among the verdicts */
-	uint8_t action;	  /* enum bridge_action; UNICAST: the destination is to be looked up;
-			   * TO_GATEWAY */
+	const uint8_t *addresses; /* of the first frame */
+	uint32_t verdict;	  /* its place among the verdicts */
+	uint8_t action; /* enum bridge_action; UNICAST: the destination is to be looked up;
+			 * TO_GATEWAY */
 	uint8_t reason;
 	bool tagged;
 	uint16_t vlan;
@@ -52,25 +52,6 @@ static inline uint64_t read_be64(const uint8_t *p)
 	return __builtin_bswap64(value);
 }
 
-static inline uint64_t read_u64(const uint8_t *p)
-{
-	uint64_t value;
-
-	memcpy(&value, p, sizeof(value));
-	return value;
-}
-
-static struct memo_key memo_key_of(const struct frame *frame)
-{
-	return (struct memo_key){ read_u64(frame->head),
-				  (uint32_t)(read_u64(frame->head + 6) >> 16) };
-}
-
-static bool has_tag(const struct frame *frame)
-{
-	return read_be16(frame->head + 12) == ETHERTYPE_VLAN;
-}
-
 /* The VLAN of a frame without a tag; what of a trunk without one is dropped is in no memo. */
 static uint16_t untagged_vlan(const struct vlan_membership *membership)
 {
@@ -87,7 +68,7 @@ static uint32_t run_length(struct frame *frames, uint32_t count)
 	uint64_t destination = read_u64(first->head), source = read_u64(first->head + 6);
 	uint32_t n;
 
-	if (has_tag(first))
+	if (memo_tagged(first))
 		return 1;
 	for (n = 1; n < count; n++) {
 		struct frame *frame = &frames[n];
@@ -116,52 +97,8 @@ static struct bridge_verdict verdict_on(const struct bridge *bridge, struct brid
 		return (struct bridge_verdict){ .action = BRIDGE_FLOOD };
 	verdict = forward(bridge, from, &candidate->destination, candidate->vlan);
 	if (known && verdict.action == BRIDGE_UNICAST && !candidate->tagged)
-		memo_put(memo, &candidate->key, epoch, verdict.port);
+		memo_put(memo, candidate->addresses, epoch, verdict.port);
 	return verdict;
-}
-
-/* Frames between the one whose entry of the memo is asked for and the one that is looked up. */
-#define MEMO_AHEAD 12u
-
-/* How many of frames[0 .. count) go to the port that the memo knows for the first, *to, which may
- * be the next ones' too; gives them their VLAN. A function of its own for speed: what the loop
- * needs stays in registers. */
-static __attribute__((noinline)) uint32_t known_run(const struct bridge_memo *memo, uint32_t epoch,
-						    uint16_t vlan, struct frame *frames,
-						    uint32_t count, uint16_t *to)
-{
-	/* The source's last bytes and the type, which is no tag's. */
-	uint64_t destination = read_u64(frames[0].head), end = read_u64(frames[0].head + 6);
-	const struct memo_finder finder = memo_finder_of(memo);
-	const struct memo_key first = memo_key_of(&frames[0]);
-	const uint16_t port =
-	    has_tag(&frames[0]) ? MAC_TABLE_NO_PORT : memo_find(&finder, &first, epoch);
-	uint32_t n;
-
-	*to = port;
-	if (port == MAC_TABLE_NO_PORT)
-		return 0;
-	for (n = 0; n < count; n++) {
-		struct frame *frame = &frames[n];
-
-		if (read_u64(frame->head) != destination || read_u64(frame->head + 6) != end) {
-			struct memo_key key = memo_key_of(frame);
-
-			if (has_tag(frame))
-				break;
-			if (n + MEMO_AHEAD < count) {
-				struct memo_key next = memo_key_of(&frame[MEMO_AHEAD]);
-
-				memo_ask(&finder, &next);
-			}
-			if (!memo_has(&finder, &key, epoch, port))
-				break;
-			destination = read_u64(frame->head);
-			end = read_u64(frame->head + 6);
-		}
-		frame->vlan = vlan;
-	}
-	return n;
 }
 
 /* At most BURST_FRAMES frames: see bridge_decide(). */
@@ -179,7 +116,7 @@ static uint32_t decide_some(const struct bridge *bridge, struct bridge_memo *mem
 
 		*verdict = (struct bridge_verdict){ .action = BRIDGE_UNICAST };
 		verdict->count =
-		    known_run(memo, epoch, vlan, &frames[i], count - i, &verdict->port);
+		    memo->run(memo, epoch, vlan, &frames[i], count - i, &verdict->port);
 		if (verdict->count > 0)
 			continue;
 		candidate_set(&candidates[unknown], bridge, from, &frames[i]);
@@ -230,8 +167,8 @@ static inline void candidate_set(struct candidate *candidate, const struct bridg
 	uint64_t source = end >> 16;
 	uint32_t reason = ADMITTED;
 
-	candidate->key = memo_key_of(frame);
-	candidate->tagged = has_tag(frame);
+	candidate->addresses = frame->head;
+	candidate->tagged = memo_tagged(frame);
 	candidate->action = BRIDGE_DROP;
 	if ((source & GROUP) != 0 || source == 0)
 		reason = DROP_SOURCE_MULTICAST;

@@ -7,6 +7,13 @@
 #include <string.h>
 #include <sys/mman.h>
 
+memo_run_fn *memo_run_variant(unsigned variant)
+{
+	if (variant == 0)
+		return memo_run_sse2;
+	return variant == 1 && __builtin_cpu_supports("avx2") ? memo_run_avx2 : NULL;
+}
+
 struct bridge_memo *bridge_memo_create(void)
 {
 	/* mmap: what is never used never becomes resident, and all is 0. */
@@ -15,6 +22,8 @@ struct bridge_memo *bridge_memo_create(void)
 
 	if (memo == MAP_FAILED)
 		return NULL;
+	for (unsigned i = 0; memo_run_variant(i) != NULL; i++)
+		memo->run = memo_run_variant(i);
 	siphash_key(memo->secrets);
 	memo->secrets[0] |= 1;
 	memo->secrets[1] |= 1;
@@ -42,10 +51,10 @@ uint32_t memo_begin(struct bridge_memo *memo, uint16_t port, const struct memo_p
 
 /* The oldest entry makes room, but none of this epoch, which is as good as the new one: where there
  * are more pairs than room, some are found each time instead of none. */
-void memo_put(struct bridge_memo *memo, const struct memo_key *key, uint32_t epoch, uint16_t to)
+void memo_put(struct bridge_memo *memo, const uint8_t *addresses, uint32_t epoch, uint16_t to)
 {
 	const struct memo_finder finder = memo_finder_of(memo);
-	struct memo_set *set = &memo->sets[memo_set_of(&finder, key) - memo->sets];
+	struct memo_set *set = &memo->sets[memo_set_of(&finder, addresses) - memo->sets];
 	unsigned oldest = 0;
 
 	for (unsigned i = 1; i < MEMO_WAYS; i++) {
@@ -54,7 +63,7 @@ void memo_put(struct bridge_memo *memo, const struct memo_key *key, uint32_t epo
 	}
 	if (set->second[oldest] >> MEMO_EPOCH_SHIFT == epoch)
 		return;
-	set->first[oldest] = key->first;
-	set->second[oldest] =
-	    key->second | (uint64_t)to << MEMO_PORT_SHIFT | (uint64_t)epoch << MEMO_EPOCH_SHIFT;
+	set->first[oldest] = read_u64(addresses);
+	set->second[oldest] = read_u32(addresses + 8) | (uint64_t)to << MEMO_PORT_SHIFT |
+			      (uint64_t)epoch << MEMO_EPOCH_SHIFT;
 }

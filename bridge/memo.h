@@ -8,15 +8,17 @@
  * moved or is gone (mac_table_changes()). So each port has an epoch at a time, of a number never
  * used before, and an entry is of its epoch or void.
  *
- * Inline for bridge.c, which alone sees inside. */
+ * Inline for bridge.c and memo_run.c, which alone see inside. */
 #ifndef WEFT_BRIDGE_MEMO_H
 #define WEFT_BRIDGE_MEMO_H
 
+#include "base/parse.h"
 #include "bridge/bridge.h"
 #include "bridge/mac_find.h"
 
-#include <emmintrin.h>
+#include <immintrin.h>
 #include <stddef.h>
+#include <string.h>
 
 #define MEMO_SETS	 32768u
 #define MEMO_SET_BITS	 15u
@@ -26,14 +28,9 @@
 #define MEMO_PORT	 ((uint64_t)(BRIDGE_PORTS_MAX - 1) << MEMO_PORT_SHIFT)
 #define MEMO_EPOCHS	 (1u << 20)
 
-/* The two addresses of a frame, as they stand there: both in the low bits first. */
-struct memo_key {
-	uint64_t first;	 /* destination, and the source's first two bytes */
-	uint32_t second; /* its others */
-};
-
-/* A cache line: entry i is first[i], and in second[i] the rest of the key, from bit 32 the port the
- * frames go to, from bit 44 the epoch; 0: none. */
+/* A cache line. The key of an entry is both addresses of a frame as they stand there, destination
+ * first: of entry i the first eight bytes are first[i], and the others the lower half of second[i],
+ * whose upper half is the port the frames go to, and from bit 44 the epoch; 0: none. */
 struct memo_set {
 	uint64_t first[MEMO_WAYS];
 	uint64_t second[MEMO_WAYS];
@@ -47,18 +44,33 @@ struct memo_port {
 	uint32_t epoch; /* 0: none yet */
 };
 
+/* How many of frames[0 .. count), none of which has a VLAN yet, go to the port that the memo knows
+ * for the first, *to, which may be the next ones' too; gives them their VLAN. `epoch`: of the port
+ * they come from. */
+typedef uint32_t memo_run_fn(const struct bridge_memo *memo, uint32_t epoch, uint16_t vlan,
+			     struct frame *frames, uint32_t count, uint16_t *to);
+extern memo_run_fn memo_run_sse2, memo_run_avx2;
+
+#ifndef MEMO_RUN
+#define MEMO_RUN memo_run_sse2 /* what memo_run.c defines */
+#endif
+
 struct bridge_memo {
+	memo_run_fn *run;    /* the widest this processor has */
 	uint64_t secrets[2]; /* odd; so that no guest can aim at a set */
 	uint32_t last_epoch; /* of any port */
 	struct memo_port ports[BRIDGE_PORTS_MAX];
 	struct memo_set sets[MEMO_SETS];
 };
 
+/* The variants of `run`, the widest last; NULL beyond it. */
+memo_run_fn *memo_run_variant(unsigned variant);
+
 /* A new epoch for the port, which stands for *state. */
 uint32_t memo_begin(struct bridge_memo *memo, uint16_t port, const struct memo_port *state);
 
 /* Notes that frames with these addresses go to port `to`. */
-void memo_put(struct bridge_memo *memo, const struct memo_key *key, uint32_t epoch, uint16_t to);
+void memo_put(struct bridge_memo *memo, const uint8_t *addresses, uint32_t epoch, uint16_t to);
 
 /* The epoch of the port that frames come from, at the beginning of a burst. */
 static inline uint32_t memo_epoch(struct bridge_memo *memo, const struct bridge *bridge,
@@ -75,6 +87,29 @@ static inline uint32_t memo_epoch(struct bridge_memo *memo, const struct bridge 
 	return memo_begin(memo, port, &state);
 }
 
+/* As it stands there. */
+static inline uint64_t read_u64(const uint8_t *p)
+{
+	uint64_t value;
+
+	memcpy(&value, p, sizeof(value));
+	return value;
+}
+
+static inline uint32_t read_u32(const uint8_t *p)
+{
+	uint32_t value;
+
+	memcpy(&value, p, sizeof(value));
+	return value;
+}
+
+/* Tagged frames are in no memo. */
+static inline bool memo_tagged(const struct frame *frame)
+{
+	return read_be16(frame->head + 12) == ETHERTYPE_VLAN;
+}
+
 /* What finds a set, in variables: a loop that writes to frames would load them each time. */
 struct memo_finder {
 	uint64_t secrets[2];
@@ -86,18 +121,20 @@ static inline struct memo_finder memo_finder_of(const struct bridge_memo *memo)
 	return (struct memo_finder){ { memo->secrets[0], memo->secrets[1] }, memo->sets };
 }
 
-/* The set in which an entry for `key` stands. */
+/* The set in which an entry for these addresses stands. */
 static inline const struct memo_set *memo_set_of(const struct memo_finder *finder,
-						 const struct memo_key *key)
+						 const uint8_t *addresses)
 {
-	return &finder->sets[(key->first * finder->secrets[0] + key->second * finder->secrets[1]) >>
-			     (64 - MEMO_SET_BITS)];
+	uint64_t hash =
+	    read_u64(addresses) * finder->secrets[0] + read_u32(addresses + 8) * finder->secrets[1];
+
+	return &finder->sets[hash >> (64 - MEMO_SET_BITS)];
 }
 
 /* Asks for what memo_find() and memo_has() read. */
-static inline void memo_ask(const struct memo_finder *finder, const struct memo_key *key)
+static inline void memo_ask(const struct memo_finder *finder, const uint8_t *addresses)
 {
-	__builtin_prefetch(memo_set_of(finder, key));
+	__builtin_prefetch(memo_set_of(finder, addresses));
 }
 
 /* Which entries of the set are these: four bits an entry, of which the lowest tells; `cared` are
@@ -121,12 +158,13 @@ static inline unsigned memo_compare(const struct memo_set *set, uint64_t first, 
 }
 
 /* Where frames with these addresses go; or MAC_TABLE_NO_PORT: not known here. */
-static inline uint16_t memo_find(const struct memo_finder *finder, const struct memo_key *key,
+static inline uint16_t memo_find(const struct memo_finder *finder, const uint8_t *addresses,
 				 uint32_t epoch)
 {
-	const struct memo_set *set = memo_set_of(finder, key);
-	unsigned same = memo_compare(set, key->first,
-				     key->second | (uint64_t)epoch << MEMO_EPOCH_SHIFT, ~MEMO_PORT);
+	const struct memo_set *set = memo_set_of(finder, addresses);
+	unsigned same =
+	    memo_compare(set, read_u64(addresses),
+			 read_u32(addresses + 8) | (uint64_t)epoch << MEMO_EPOCH_SHIFT, ~MEMO_PORT);
 
 	if (same == 0)
 		return MAC_TABLE_NO_PORT;
@@ -136,13 +174,24 @@ static inline uint16_t memo_find(const struct memo_finder *finder, const struct 
 
 /* Whether it is known here that they go to port `to`: cheaper, for those that follow one that does.
  */
-static inline bool memo_has(const struct memo_finder *finder, const struct memo_key *key,
+static inline bool memo_has(const struct memo_finder *finder, const uint8_t *addresses,
 			    uint32_t epoch, uint16_t to)
 {
-	return memo_compare(memo_set_of(finder, key), key->first,
-			    key->second | (uint64_t)to << MEMO_PORT_SHIFT |
-				(uint64_t)epoch << MEMO_EPOCH_SHIFT,
+	const struct memo_set *set = memo_set_of(finder, addresses);
+	const uint64_t upper = (uint64_t)to << MEMO_PORT_SHIFT | (uint64_t)epoch
+								     << MEMO_EPOCH_SHIFT;
+#ifdef __AVX2__
+	__m256i first = _mm256_set1_epi64x((int64_t)read_u64(addresses));
+	__m256i second = _mm256_set1_epi32((int32_t)read_u32(addresses + 8));
+
+	second = _mm256_blend_epi32(second, _mm256_set1_epi64x((int64_t)upper), 0xaa);
+	first = _mm256_cmpeq_epi64(first, *(const __m256i *)(const void *)set->first);
+	second = _mm256_cmpeq_epi64(second, *(const __m256i *)(const void *)set->second);
+	return !_mm256_testz_si256(first, second);
+#else
+	return memo_compare(set, read_u64(addresses), read_u32(addresses + 8) | upper,
 			    UINT64_MAX) != 0;
+#endif
 }
 
 #endif
