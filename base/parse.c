@@ -21,11 +21,6 @@ struct datagram {
 static int parse_ipv4(const struct frame *frame, uint32_t l3, struct datagram *datagram);
 static int parse_ipv6(const struct frame *frame, uint32_t l3, struct datagram *datagram);
 static void parse_l4(struct frame *frame, const struct datagram *datagram);
-static bool is_plain(const struct frame *frame);
-static uint64_t hash_mix(uint64_t hash, uint64_t value);
-static uint64_t hash_bytes(uint64_t hash, const uint8_t *p, uint32_t words);
-static uint64_t hash_ipv4(const uint8_t *ip);
-static uint32_t hash_end(uint64_t hash);
 
 void parse_frame(struct frame *frame)
 {
@@ -53,28 +48,6 @@ void parse_frame(struct frame *frame)
 	frame->l3_offset = (uint8_t)l3;
 	if (datagram.l4 != 0)
 		parse_l4(frame, &datagram);
-}
-
-uint32_t parse_flow_hash(struct frame *frame)
-{
-	const uint8_t *ip = frame->head + ETHERNET_LENGTH;
-	uint64_t hash = 0;
-
-	if (frame->ip_version == 0) {
-		if (is_plain(frame))
-			return hash_end(hash_mix(hash_ipv4(ip), read_be32(ip + PARSE_IPV4_LENGTH)));
-		parse_frame(frame);
-	}
-	ip = frame->head + frame->l3_offset;
-	if (frame->ip_version == 4)
-		hash = hash_ipv4(ip);
-	else if (frame->ip_version == 6)
-		hash = hash_bytes(frame->l4_protocol, ip + 8, 4);
-	else if (frame->head_length >= ETHERNET_LENGTH)
-		hash = hash_mix(hash_bytes(0, frame->head, 1), read_be32(frame->head + 8));
-	if (frame->payload_offset != 0)
-		hash = hash_mix(hash, read_be32(frame->head + frame->l4_offset));
-	return hash_end(hash);
 }
 
 uint32_t parse_network_offset(const struct frame *frame, uint16_t *ethertype)
@@ -178,45 +151,4 @@ static void parse_l4(struct frame *frame, const struct datagram *datagram)
 	frame->l4_protocol = datagram->protocol;
 	if (header != 0)
 		frame->payload_offset = (uint16_t)(l4 + header);
-}
-
-/* What nearly all frames are: TCP or UDP in an IPv4 packet without tag or options, and no fragment.
- * One that lies about its length is not told from others, so its flow stays together. */
-static bool is_plain(const struct frame *frame)
-{
-	const uint8_t *ip = frame->head + ETHERNET_LENGTH;
-
-	return frame->head_length >= ETHERNET_LENGTH + PARSE_IPV4_LENGTH + PARSE_UDP_LENGTH &&
-	       read_be16(frame->head + 12) == ETHERTYPE_IPV4 && ip[0] == 0x45 &&
-	       (ip[9] == IPPROTO_TCP || ip[9] == IPPROTO_UDP) &&
-	       (read_be16(ip + 6) & IPV4_MORE_AND_OFFSET) == 0;
-}
-
-static uint64_t hash_mix(uint64_t hash, uint64_t value)
-{
-	/* Multiply, then xor the high half down: each bit of the input reaches the low bits that
-	 * tables and queue choice use. */
-	hash = (hash ^ value) * 0x9e3779b97f4a7c15u;
-	return hash ^ (hash >> 32);
-}
-
-static uint64_t hash_bytes(uint64_t hash, const uint8_t *p, uint32_t words)
-{
-	for (uint32_t i = 0; i < words; i++) {
-		uint64_t value;
-
-		memcpy(&value, p + 8 * (size_t)i, sizeof(value));
-		hash = hash_mix(hash, value);
-	}
-	return hash;
-}
-
-static uint64_t hash_ipv4(const uint8_t *ip)
-{
-	return hash_mix(hash_bytes(ip[9], ip + 12, 1), 4);
-}
-
-static uint32_t hash_end(uint64_t hash)
-{
-	return (uint32_t)hash_mix(hash, hash >> 29);
 }

@@ -6,6 +6,8 @@
 
 #include "base/frame.h"
 
+#include <string.h>
+
 #define ETHERTYPE_IPV4 0x0800
 #define ETHERTYPE_ARP  0x0806
 #define ETHERTYPE_VLAN 0x8100
@@ -23,11 +25,6 @@
  * is simply one with ip_version 0. */
 void parse_frame(struct frame *frame);
 
-/* A hash of addresses, protocol and ports (of the MACs for what is not IP), equal for all frames of
- * one flow in one direction; fragments hash without ports. Calls parse_frame() when that was not
- * done and is needed. */
-uint32_t parse_flow_hash(struct frame *frame);
-
 /* Where the network header begins, after Ethernet and up to two tags, with the type that is said to
  * stand there in *ethertype; 0 when the head ends before. */
 uint32_t parse_network_offset(const struct frame *frame, uint16_t *ethertype);
@@ -36,6 +33,23 @@ uint32_t parse_network_offset(const struct frame *frame, uint16_t *ethertype);
  * (hop-by-hop, routing, destination options: RFC 8200, 4.3, 4.4, 4.6), or 0 when it is not, or is
  * longer than the `room` bytes at p. */
 uint32_t parse_extension_length(uint8_t type, const uint8_t *p, uint32_t room);
+
+/* As they stand there; for comparisons and hashes. */
+static inline uint64_t read_u64(const uint8_t *p)
+{
+	uint64_t value;
+
+	memcpy(&value, p, sizeof(value));
+	return value;
+}
+
+static inline uint32_t read_u32(const uint8_t *p)
+{
+	uint32_t value;
+
+	memcpy(&value, p, sizeof(value));
+	return value;
+}
 
 static inline uint16_t read_be16(const uint8_t *p)
 {

@@ -18,7 +18,6 @@
 
 #include <immintrin.h>
 #include <stddef.h>
-#include <string.h>
 
 #define MEMO_SETS	 32768u
 #define MEMO_SET_BITS	 15u
@@ -85,23 +84,6 @@ static inline uint32_t memo_epoch(struct bridge_memo *memo, const struct bridge 
 	    is->now == state.now && is->epoch != 0)
 		return is->epoch;
 	return memo_begin(memo, port, &state);
-}
-
-/* As it stands there. */
-static inline uint64_t read_u64(const uint8_t *p)
-{
-	uint64_t value;
-
-	memcpy(&value, p, sizeof(value));
-	return value;
-}
-
-static inline uint32_t read_u32(const uint8_t *p)
-{
-	uint32_t value;
-
-	memcpy(&value, p, sizeof(value));
-	return value;
 }
 
 /* Tagged frames are in no memo. */

@@ -9,7 +9,7 @@
 #include "bridge/bridge.h"
 #include "vswitch/worker.h"
 
-/* Frames on their way to one port, in order of arrival. */
+/* Frames on their way to one port or queue, in order of arrival. */
 struct transmit_batch {
 	uint32_t count;
 	struct frame *frames[BURST_FRAMES];
@@ -37,6 +37,8 @@ struct worker_context {
 	/* By port index; control allocates (worker_reserve) before a snapshot with that port is
 	 * published. */
 	struct transmit_batch *batches[CONFIG_PORTS_MAX];
+	/* What of a batch goes to each queue of its port; empty but in transmit_batch(). */
+	struct transmit_batch spread[PORT_QUEUES_MAX];
 	uint32_t touched_count;
 	uint16_t touched[CONFIG_PORTS_MAX]; /* ports with frames in their batch */
 	/* Frames of addresses that control must decide about, taken out of the burst. */

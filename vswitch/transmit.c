@@ -6,7 +6,7 @@
 #include "vswitch/pipeline.h"
 #include "vswitch/switch.h"
 
-#include "base/parse.h"
+#include "base/flow_hash.h"
 
 #include <sched.h>
 #include <string.h>
@@ -173,29 +173,44 @@ static void transmit_to_queue(struct worker_context *context, const struct port_
 	transmit_edited(&t, to, offloads, frames, count);
 }
 
-/* Sorts frames by the queue of `queues` they take, a flow's always the same, in order: those of
- * queue q are sorted[ends[q - 1] .. ends[q]). Without a branch that hangs on a frame: it would be
- * guessed wrongly half of the time. */
-static void sort_by_queue(struct frame *const *frames, uint32_t count, uint32_t queues,
-			  struct frame **sorted, uint16_t *ends)
+/* Adds a frame to the batch of the queue its flow takes. */
+static inline void spread(struct transmit_batch *batches, uint32_t queues, uint32_t hash,
+			  struct frame *frame)
 {
-	uint16_t choice[BURST_FRAMES];
-	uint16_t sum = 0;
+	struct transmit_batch *batch = &batches[((uint64_t)hash * queues) >> 32];
 
-	memset(ends, 0, queues * sizeof(*ends));
+	batch->frames[batch->count++] = frame;
+}
+
+/* Spreads frames as long as they are of the usual kind; returns how many. A function of its own,
+ * which calls nobody: what the loop needs stays in registers. */
+static __attribute__((noinline)) uint32_t spread_plain(struct transmit_batch *batches,
+						       uint32_t queues, struct frame *const *frames,
+						       uint32_t count)
+{
+	uint32_t i, hash;
+
+	for (i = 0; i < count && flow_hash_plain(frames[i], &hash); i++)
+		spread(batches, queues, hash, frames[i]);
+	return i;
+}
+
+/* To the queues of a port that has several, a flow to always the same, in order. */
+static void transmit_spread(struct worker_context *context, const struct port_view *to,
+			    uint32_t queues, struct frame **frames, uint32_t count)
+{
 	for (uint32_t i = 0; i < count; i++) {
-		choice[i] = (uint16_t)(((uint64_t)parse_flow_hash(frames[i]) * queues) >> 32);
-		ends[choice[i]]++;
+		i += spread_plain(context->spread, queues, frames + i, count - i);
+		if (i < count)
+			spread(context->spread, queues, flow_hash(frames[i]), frames[i]);
 	}
 	for (uint32_t q = 0; q < queues; q++) {
-		uint16_t start = sum;
+		struct transmit_batch *batch = &context->spread[q];
 
-		sum = (uint16_t)(sum + ends[q]);
-		ends[q] = start;
+		if (batch->count > 0)
+			transmit_to_queue(context, to, q, batch->frames, batch->count);
+		batch->count = 0;
 	}
-	/* Each start becomes the end. */
-	for (uint32_t i = 0; i < count; i++)
-		sorted[ends[choice[i]]++] = frames[i];
 }
 
 void transmit_batch(struct worker_context *context, const struct port_view *to,
@@ -203,21 +218,11 @@ void transmit_batch(struct worker_context *context, const struct port_view *to,
 {
 	/* relaxed: a hint only, the queue's own flag decides. */
 	uint32_t queues = atomic_load_explicit(&to->port->send_running, memory_order_relaxed);
-	struct frame *sorted[BURST_FRAMES];
-	uint16_t ends[PORT_QUEUES_MAX], start = 0;
 
-	if (queues <= 1) {
-		if (to->port->send_count == 0) {
-			counter_drop(&to->port->counters[context->worker->id], DROP_PORT_DOWN,
-				     count);
-			return;
-		}
+	if (queues > 1)
+		transmit_spread(context, to, queues, frames, count);
+	else if (to->port->send_count > 0)
 		transmit_to_queue(context, to, 0, frames, count);
-		return;
-	}
-	sort_by_queue(frames, count, queues, sorted, ends);
-	for (uint32_t q = 0; q < queues; start = ends[q++]) {
-		if (ends[q] > start)
-			transmit_to_queue(context, to, q, sorted + start, ends[q] - start);
-	}
+	else
+		counter_drop(&to->port->counters[context->worker->id], DROP_PORT_DOWN, count);
 }

@@ -5,7 +5,7 @@
  * a sanitizer sees each byte read beyond. What comes out is checked against sums and headers worked
  * out here, byte by byte. */
 #include "base/checksum.h"
-#include "base/parse.h"
+#include "base/flow_hash.h"
 #include "base/segment.h"
 #include "base/vnet_header.h"
 #include "tests/unit/frame_check.h"
@@ -316,7 +316,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	input_make(&input, data, (uint32_t)size);
 	copy = input.frame;
-	parse_flow_hash(&copy);
+	flow_hash(&copy);
 	if (!vnet_header_to_frame(&input.header, &input.frame, input.allowed, &reason)) {
 		CHECK(reason < DROP_COUNT);
 		input_free(&input);

@@ -1,4 +1,4 @@
-/* Finding headers and flow hashes (base/parse.c). */
+/* Finding headers (base/parse.c). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -192,7 +192,6 @@ static void test_heads_cut_anywhere(void **state)
 			assert_non_null(frame.head);
 			memcpy(frame.head, packet.bytes, length);
 			parse_frame(&frame);
-			parse_flow_hash(&frame);
 			assert_true(frame.l4_offset <= length && frame.payload_offset <= length);
 			assert_int_equal(frame.l4_offset != 0, length >= packet.data);
 			free(frame.head);
@@ -225,95 +224,6 @@ static void test_other_protocols(void **state)
 	packet_free(&packet);
 }
 
-/* The same whether the frame was parsed before or not. */
-static uint32_t hash_of(struct packet *packet)
-{
-	uint32_t hash = parse_flow_hash(packet_frame(packet, 0));
-	struct frame *frame = packet_frame(packet, 0);
-
-	parse_frame(frame);
-	assert_int_equal(parse_flow_hash(frame), hash);
-	return hash;
-}
-
-static void test_flow_hash(void **state)
-{
-	for (int version = 4; version <= 6; version += 2) {
-		struct packet packet, longer;
-		uint32_t last = version == 4 ? 19 : 39; /* of the destination address */
-		uint32_t hash;
-
-		packet_build(&packet, &(struct packet_plan){ .version = version,
-							     .protocol = IPPROTO_TCP,
-							     .payload = 9 });
-		packet_build(&longer, &(struct packet_plan){ .version = version,
-							     .protocol = IPPROTO_TCP,
-							     .tags = 1,
-							     .payload = 999 });
-		hash = hash_of(&packet);
-		assert_int_equal(hash, hash_of(&longer));
-		packet.bytes[packet.l4 + 3] ^= 1;
-		assert_int_not_equal(hash, hash_of(&packet));
-		packet.bytes[packet.l4 + 3] ^= 1;
-		packet.bytes[packet.l3 + last] ^= 1;
-		assert_int_not_equal(hash, hash_of(&packet));
-		packet.bytes[packet.l3 + last] ^= 1;
-		packet.bytes[packet.l3 + (version == 4 ? 12u : 8u)] ^= 1;
-		assert_int_not_equal(hash, hash_of(&packet));
-		packet_free(&packet);
-		packet_free(&longer);
-	}
-}
-
-static void test_flow_hash_of_fragments(void **state)
-{
-	struct packet packet;
-	uint32_t first;
-
-	packet_build(&packet,
-		     &(struct packet_plan){ .version = 4, .protocol = IPPROTO_UDP, .payload = 99 });
-	packet.bytes[packet.l3 + 6] = 0x20;
-	first = hash_of(&packet);
-	packet.bytes[packet.l3 + 6] = 0x00;
-	packet.bytes[packet.l3 + 7] = 0x09;
-	packet.bytes[packet.l4] ^= 0x55;
-	assert_int_equal(first, hash_of(&packet));
-	packet_free(&packet);
-}
-
-static void test_flow_hash_of_macs(void **state)
-{
-	uint8_t bytes[60] = { 2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x08, 0x06 };
-	struct frame frame = { .head = bytes, .length = 60, .head_length = 60 };
-	uint32_t hash = parse_flow_hash(&frame);
-
-	bytes[20] = 1;
-	assert_int_equal(parse_flow_hash(&frame), hash);
-	bytes[5] = 3;
-	assert_int_not_equal(parse_flow_hash(&frame), hash);
-	bytes[5] = 1;
-	bytes[11] = 3;
-	assert_int_not_equal(parse_flow_hash(&frame), hash);
-}
-
-/* Flows that differ in a port alone spread evenly over few queues. */
-static void test_flow_hash_spreads(void **state)
-{
-	uint32_t queues[8] = { 0 };
-	struct packet packet;
-
-	packet_build(&packet,
-		     &(struct packet_plan){ .version = 4, .protocol = IPPROTO_TCP, .payload = 9 });
-	for (uint32_t port = 0; port < 8000; port++) {
-		packet.bytes[packet.l4] = (uint8_t)(port >> 8);
-		packet.bytes[packet.l4 + 1] = (uint8_t)port;
-		queues[hash_of(&packet) % 8]++;
-	}
-	for (uint32_t i = 0; i < 8; i++)
-		assert_in_range(queues[i], 850, 1150);
-	packet_free(&packet);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -322,10 +232,6 @@ int main(void)
 		cmocka_unit_test(test_lies_are_not_believed),
 		cmocka_unit_test(test_heads_cut_anywhere),
 		cmocka_unit_test(test_other_protocols),
-		cmocka_unit_test(test_flow_hash),
-		cmocka_unit_test(test_flow_hash_of_fragments),
-		cmocka_unit_test(test_flow_hash_of_macs),
-		cmocka_unit_test(test_flow_hash_spreads),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
