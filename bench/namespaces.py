@@ -118,7 +118,8 @@ def talk(context, namespaces, case, point, seconds):
     respond = context.program("bench-respond")
     server, client, read = {
         "tcp": (("iperf3", "-s", "-1", "-J"),
-                ("iperf3", "-c", ADDRESSES[1], "-J", "-t", str(max(1, round(seconds)))),
+                ("iperf3", "-c", ADDRESSES[1], "-J", "-C", "cubic",
+                 "-t", str(max(1, round(seconds)))),
                 read_iperf),
         "response": ((respond,), (respond, ADDRESSES[1], str(seconds)), read_respond),
     }[case.name]
