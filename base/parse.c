@@ -4,7 +4,6 @@
 #include "base/parse.h"
 
 #include <netinet/in.h>
-#include <string.h>
 
 #define ETHERNET_LENGTH	     14u
 #define TAG_LENGTH	     4u

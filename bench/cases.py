@@ -156,11 +156,11 @@ GSO = Case(
 TCP = Case(
     "tcp", "TCP between two namespaces",
     "iperf3 with CUBIC over two taps, frames of up to 64 KiB with checksum offload, and over two "
-    "veth pairs with the kernel's bridge, which works in the context of whoever sends. Both guests share one "
-    "core and the switch has the other, as in the other cases; or each guest has a core, and the "
-    "receiver shares its own with weft's worker, with adaptive polling. Through taps each frame is "
-    "copied out of the kernel and in again, while the bridge hands on what it got: where guests "
-    "and bridge fill both cores, that tells.",
+    "veth pairs with the kernel's bridge, which works in the context of whoever sends. Both guests "
+    "share one core and the switch has the other, as in the other cases; or each guest has a core, "
+    "and the receiver shares its own with weft's worker, with adaptive polling. Through taps each "
+    "frame is copied out of the kernel and in again, while the bridge hands on what it got: where "
+    "guests and bridge fill both cores, that tells.",
     "gbps", "Gbit/s",
     (Point("1 connection", (), together=True),
      Point("4 connections", ("-P", "4"), together=True),

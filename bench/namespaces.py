@@ -116,6 +116,7 @@ def read_respond(output, errors):
 def talk(context, namespaces, case, point, seconds):
     """Both programs of a case. The one that begins tries again until the other listens."""
     respond = context.program("bench-respond")
+    # CUBIC, whatever the machine's default: BBR's pacing would decide, and not the switch.
     server, client, read = {
         "tcp": (("iperf3", "-s", "-1", "-J"),
                 ("iperf3", "-c", ADDRESSES[1], "-J", "-C", "cubic",

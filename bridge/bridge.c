@@ -46,10 +46,7 @@ static struct bridge_verdict drop(enum drop_reason reason)
 
 static inline uint64_t read_be64(const uint8_t *p)
 {
-	uint64_t value;
-
-	memcpy(&value, p, sizeof(value));
-	return __builtin_bswap64(value);
+	return __builtin_bswap64(read_u64(p));
 }
 
 /* The VLAN of a frame without a tag; what of a trunk without one is dropped is in no memo. */

@@ -9,7 +9,6 @@
 #include "base/flow_hash.h"
 
 #include <sched.h>
-#include <string.h>
 
 /* Longer than any send takes, unless the worker that sends is not running. */
 #define LOCK_SPINS 10000u
@@ -202,7 +201,7 @@ static void transmit_spread(struct worker_context *context, const struct port_vi
 	for (uint32_t i = 0; i < count; i++) {
 		i += spread_plain(context->spread, queues, frames + i, count - i);
 		if (i < count)
-			spread(context->spread, queues, flow_hash(frames[i]), frames[i]);
+			spread(context->spread, queues, flow_hash_parsed(frames[i]), frames[i]);
 	}
 	for (uint32_t q = 0; q < queues; q++) {
 		struct transmit_batch *batch = &context->spread[q];

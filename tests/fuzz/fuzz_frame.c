@@ -308,6 +308,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	enum drop_reason reason = DROP_COUNT;
 	struct input input;
 	struct frame copy;
+	uint32_t hash;
 
 	if (out == NULL)
 		out = burst_create();
@@ -316,7 +317,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	input_make(&input, data, (uint32_t)size);
 	copy = input.frame;
-	flow_hash(&copy);
+	if (!flow_hash_plain(&copy, &hash))
+		flow_hash_parsed(&copy);
 	if (!vnet_header_to_frame(&input.header, &input.frame, input.allowed, &reason)) {
 		CHECK(reason < DROP_COUNT);
 		input_free(&input);

@@ -9,6 +9,13 @@
 #include "base/flow_hash.h"
 #include "tests/unit/frame_check.h"
 
+static uint32_t flow_hash(struct frame *frame)
+{
+	uint32_t hash;
+
+	return flow_hash_plain(frame, &hash) ? hash : flow_hash_parsed(frame);
+}
+
 /* The same on the usual way and on the other, and whether the frame was parsed before or not. */
 static uint32_t hash_of(struct packet *packet)
 {
