@@ -16,15 +16,13 @@
 #define NET_PLAIN_LOOP	   static inline __attribute__((always_inline))
 #define NET_PLAIN_FUNCTION static __attribute__((noinline, unused)) /* registers of its own */
 
-/* What is known of the chain or descriptor at free-running place p stands at p % NET_AHEAD: arrays,
- * so that a loop touches only what it needs. */
+/* What is known of the chains or descriptors read ahead, of the one at free-running place p at
+ * p % NET_AHEAD. No more than what plain frames need: several rings at work share the first level
+ * of the cache with all that the frames take. For anything else the descriptor is read again. */
 struct net_ahead {
-	/* When it is a chain of one buffer, in the queue's direction, in one region: where it lies;
-	 * else NULL. */
+	/* Of one buffer, in the queue's direction, in one region: where it lies; else NULL. */
 	uint8_t *hosts[NET_AHEAD];
-	/* The descriptor, its second word as it stands there: the length is the lower half. */
-	uint64_t addresses[NET_AHEAD];
-	uint64_t words[NET_AHEAD];
+	uint32_t lengths[NET_AHEAD];
 };
 
 static inline uint8_t *net_ahead_host(const struct net_ahead *ahead, uint32_t place)
@@ -34,7 +32,7 @@ static inline uint8_t *net_ahead_host(const struct net_ahead *ahead, uint32_t pl
 
 static inline uint32_t net_ahead_length(const struct net_ahead *ahead, uint32_t place)
 {
-	return (uint32_t)ahead->words[place % NET_AHEAD];
+	return ahead->lengths[place % NET_AHEAD];
 }
 
 /* Where the next frames go. */

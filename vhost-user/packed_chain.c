@@ -121,8 +121,8 @@ static uint32_t packed_cursor_read_run(struct packed_cursor *cursor, uint16_t po
 		if (host != NULL && from_guest)
 			guest_window_prefetch_host(host, shallow ? 0 : descriptor.length);
 		batch->hosts[place + i] = (descriptor.flags & kind) == plain ? host : NULL;
-		batch->addresses[place + i] = descriptor.address;
-		batch->words[place + i] = packed_descriptor_word(&descriptor);
+		batch->lengths[place + i] = descriptor.length;
+		cursor->ids[place + i] = descriptor.id;
 	}
 	cursor->end = (uint16_t)(cursor->end + i);
 	return i;

@@ -1,6 +1,6 @@
 /* Walks the available descriptors of a packed ring (virtio 1.2, 2.8.6): a cursor that reads them in
- * batches, each once, and a chain on top of it: descriptors one after the other in the ring, or a
- * single one that refers to an indirect table (2.8.7). Worker thread. */
+ * batches, and a chain on top of it: descriptors one after the other in the ring, or a single one
+ * that refers to an indirect table (2.8.7). Worker thread. */
 #ifndef WEFT_VHOST_USER_PACKED_CHAIN_H
 #define WEFT_VHOST_USER_PACKED_CHAIN_H
 
@@ -12,8 +12,9 @@
 
 /* Lives as long as its queue: what is at hand at the end of a call was read ahead for the next one,
  * and its buffers asked for. A driver may not change what it made available, so reading early reads
- * the same. Where a buffer lies is looked up at once, and stays so: memory changes only while the
- * queue is stopped, and a start begins with nothing read. */
+ * the same, and so does reading again: whoever needs more than the batch has reads the slot once
+ * more and trusts only what it sees then. Where a buffer lies is looked up at once, and stays so:
+ * memory changes only while the queue is stopped, and a start begins with nothing read. */
 struct packed_cursor {
 	const struct virtqueue *vq;
 	struct guest_window *window;
@@ -23,6 +24,7 @@ struct packed_cursor {
 	bool shallow;	   /* no more is asked for of a guest's frame than a shallow head takes */
 	uint32_t left;	   /* descriptors the ring can still hold: a round, less what is out */
 	struct net_ahead batch;
+	uint16_t ids[NET_AHEAD]; /* of the same descriptors */
 };
 
 enum packed_status {
@@ -81,13 +83,19 @@ static inline uint32_t packed_cursor_count(const struct packed_cursor *cursor)
 	return (uint16_t)(cursor->end - cursor->place);
 }
 
-/* The i-th of them. */
+/* The i-th of them, from the ring. */
 static inline struct packed_descriptor packed_cursor_at(const struct packed_cursor *cursor,
 							uint32_t i)
 {
-	const uint32_t place = (cursor->place + i) % NET_AHEAD;
+	const struct virtqueue *vq = cursor->vq;
 
-	return packed_descriptor_make(cursor->batch.addresses[place], cursor->batch.words[place]);
+	return packed_entry_read(packed_slot_at(vq, packed_advance(cursor->position, i, vq->size)));
+}
+
+/* Its id, as it was read first. */
+static inline uint16_t packed_cursor_id(const struct packed_cursor *cursor, uint32_t i)
+{
+	return cursor->ids[(cursor->place + i) % NET_AHEAD];
 }
 
 /* How many are at hand; looks for up to `wanted` when there is none. 0: the ring has no more. */

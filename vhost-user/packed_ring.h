@@ -80,13 +80,6 @@ static inline struct packed_descriptor packed_descriptor_make(uint64_t first, ui
 	};
 }
 
-/* The second of its words. */
-static inline uint64_t packed_descriptor_word(const struct packed_descriptor *descriptor)
-{
-	return descriptor->length | (uint64_t)descriptor->id << 32 |
-	       (uint64_t)descriptor->flags << 48;
-}
-
 /* Reads the descriptor in the slot at `at`; false when the driver has not made it available in the
  * round of `wrap` (PACKED_WRAP or 0; 2.8.1). Acquire: pairs with the driver's barrier before it
  * writes the flags. */
@@ -103,7 +96,7 @@ static inline bool packed_descriptor_read(const uint8_t *at, uint16_t wrap,
 	return true;
 }
 
-/* An entry of an indirect table, each byte read once. */
+/* An entry of an indirect table, or a slot found available before, each byte read once. */
 static inline struct packed_descriptor packed_entry_read(const void *at)
 {
 	const volatile struct packed_word *words = at;

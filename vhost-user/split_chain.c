@@ -6,10 +6,8 @@ static enum split_status split_chain_enter(struct split_chain *chain);
 static bool split_chain_read(struct split_chain *chain, uint32_t index);
 
 enum split_status split_chain_begin(struct split_chain *chain, const struct virtqueue *vq,
-				    struct guest_window *window, uint16_t head,
-				    const struct split_descriptor *first)
+				    struct guest_window *window, uint16_t head)
 {
-	chain->current = *first;
 	chain->vq = vq;
 	chain->window = window;
 	chain->steps = 1;
@@ -18,7 +16,8 @@ enum split_status split_chain_begin(struct split_chain *chain, const struct virt
 	chain->indirect = false;
 	if (head >= vq->size)
 		return SPLIT_INDEX;
-	if (first->flags & SPLIT_DESCRIPTOR_INDIRECT)
+	chain->current = split_descriptor_read(split_descriptor_at(vq, head));
+	if (chain->current.flags & SPLIT_DESCRIPTOR_INDIRECT)
 		return split_chain_enter(chain);
 	return SPLIT_BUFFER;
 }

@@ -29,10 +29,9 @@ struct split_chain {
 	bool indirect;
 };
 
-/* Begins with descriptor `head`, of which *first is a copy (unless head is outside the table). */
+/* Begins with descriptor `head`. */
 enum split_status split_chain_begin(struct split_chain *chain, const struct virtqueue *vq,
-				    struct guest_window *window, uint16_t head,
-				    const struct split_descriptor *first);
+				    struct guest_window *window, uint16_t head);
 
 /* Goes on after SPLIT_BUFFER. */
 enum split_status split_chain_next(struct split_chain *chain);

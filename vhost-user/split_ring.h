@@ -39,7 +39,7 @@ struct split_word {
 	uint64_t value;
 } __attribute__((packed));
 
-/* From the two words of a descriptor, and back to the second. */
+/* From the two words of a descriptor. */
 static inline struct split_descriptor split_descriptor_of(uint64_t address, uint64_t word)
 {
 	return (struct split_descriptor){
@@ -48,12 +48,6 @@ static inline struct split_descriptor split_descriptor_of(uint64_t address, uint
 		.flags = (uint16_t)(word >> 32),
 		.next = (uint16_t)(word >> 48),
 	};
-}
-
-static inline uint64_t split_descriptor_word(const struct split_descriptor *descriptor)
-{
-	return descriptor->length | (uint64_t)descriptor->flags << 32 |
-	       (uint64_t)descriptor->next << 48;
 }
 
 /* One descriptor, each byte read once: volatile keeps the compiler from going back for more. */

@@ -226,12 +226,12 @@ static void packed_hold(const struct packed_cursor *cursor, uint32_t count,
 {
 	for (uint32_t done = 0, n; done < count; done += n) {
 		const uint32_t place = (cursor->place + done) % NET_AHEAD;
-		const uint64_t *words = cursor->batch.words + place;
+		const uint16_t *ids = cursor->ids + place;
 
 		/* No end of the array in between, so that vectors can. */
 		n = count - done < NET_AHEAD - place ? count - done : NET_AHEAD - place;
 		for (uint32_t i = 0; i < n; i++)
-			packed_used_put(used + done + i, (uint16_t)(words[i] >> 32), 1, 0);
+			packed_used_put(used + done + i, ids[i], 1, 0);
 	}
 }
 
@@ -283,7 +283,9 @@ static inline uint32_t packed_take_few(const struct virtqueue *vq, struct net_fr
 	uint32_t count = 1;
 
 	if (kind == 0)
-		return host != NULL && net_from_guest_single(net, host, at.length);
+		return host != NULL &&
+		       net_from_guest_single(net, host,
+					     net_ahead_length(&cursor->batch, cursor->place + i));
 	if (kind == PACKED_DESCRIPTOR_NEXT && i + 1 < packed_cursor_count(cursor)) {
 		data = packed_cursor_at(cursor, i + 1);
 		if (data.flags & PACKED_DESCRIPTOR_NEXT)
@@ -363,9 +365,16 @@ static uint32_t packed_send_simple(struct packed_send *send, struct frame *const
 		packed_send_done(send, frames, sent, bytes);
 	}
 	for (; sent < count; sent++) {
-		const struct packed_descriptor at = packed_cursor_at(cursor, sent);
-		uint8_t *host = net_ahead_host(&cursor->batch, cursor->place + sent);
+		struct packed_descriptor at;
+		uint8_t *host;
 
+		if (net_ahead_host(&cursor->batch, cursor->place + sent) == NULL)
+			break;
+		at = packed_cursor_at(cursor, sent);
+		if ((at.flags & (PACKED_NOT_SIMPLE | PACKED_DESCRIPTOR_WRITE)) !=
+		    PACKED_DESCRIPTOR_WRITE)
+			break;
+		host = guest_window_span(&send->net.window, at.address, at.length);
 		if (host == NULL ||
 		    !net_to_guest_single(&send->net, frames[sent], host, at.address, at.length))
 			break;
@@ -389,7 +398,7 @@ static __attribute__((noinline)) void packed_send_done(struct packed_send *send,
 	for (uint32_t i = 0; i < count; i++) {
 		uint32_t length = frames[i]->length;
 
-		packed_used_put(used + i, packed_cursor_at(cursor, i).id, 1,
+		packed_used_put(used + i, packed_cursor_id(cursor, i), 1,
 				VNET_HEADER_SIZE + length);
 		sum += length;
 	}

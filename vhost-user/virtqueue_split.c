@@ -105,7 +105,7 @@ static uint32_t split_from_guest(struct virtqueue *vq, struct burst *burst,
 	taken = split_take(vq, &net, room, counters);
 	vq->last_available = (uint16_t)(vq->last_available + taken);
 	vq->region_hint = net.window.index;
-	split_ahead_ask(vq, &net.window, SPLIT_FROM_GUEST, NET_AHEAD + BURST_FRAMES);
+	split_ahead_ask(vq, SPLIT_FROM_GUEST, NET_AHEAD + BURST_FRAMES);
 	made = net_from_guest_close(&net);
 	if (made > 0) {
 		counter_add(&counters->receive_packets, made);
@@ -167,7 +167,7 @@ static uint32_t split_to_guest(struct virtqueue *vq, struct frame *const *frames
 		}
 	}
 	vq->region_hint = send.net.window.index;
-	split_ahead_ask(vq, &send.net.window, SPLIT_TO_GUEST, 2 * count);
+	split_ahead_ask(vq, SPLIT_TO_GUEST, 2 * count);
 	if (send.used != vq->last_used)
 		split_used_publish(vq, send.used);
 	if (sent > 0) {
@@ -291,9 +291,12 @@ static __attribute__((noinline)) uint32_t split_take_short(struct virtqueue *vq,
 static bool split_take_pair(const struct virtqueue *vq, struct net_from_guest *net,
 			    uint32_t position)
 {
-	const struct split_descriptor first = split_ahead_first(vq->ahead, position);
-	struct split_descriptor header = first, data;
+	const uint16_t head = split_ahead_head(vq->ahead, position);
+	struct split_descriptor first, header, data;
 
+	if (head >= vq->size)
+		return false;
+	first = header = split_descriptor_read(split_descriptor_at(vq, head));
 	if (first.flags == SPLIT_DESCRIPTOR_INDIRECT) {
 		const uint8_t *table;
 
@@ -307,7 +310,7 @@ static bool split_take_pair(const struct virtqueue *vq, struct net_from_guest *n
 		if (header.flags != SPLIT_DESCRIPTOR_NEXT || header.next != 1)
 			return false;
 	} else if (first.flags == SPLIT_DESCRIPTOR_NEXT && first.next < vq->size) {
-		data = *split_ahead_second(vq->ahead, position);
+		data = split_descriptor_read(split_descriptor_at(vq, first.next));
 	} else {
 		return false;
 	}
@@ -319,11 +322,10 @@ static bool split_take_pair(const struct virtqueue *vq, struct net_from_guest *n
 static uint32_t split_take_chain(struct virtqueue *vq, struct net_from_guest *net,
 				 uint32_t position, uint32_t *steps)
 {
-	const struct split_descriptor first = split_ahead_first(vq->ahead, position);
 	struct net_chain chain = { .length = 0 };
 	struct split_chain walk;
-	enum split_status status = split_chain_begin(&walk, vq, &net->window,
-						     split_ahead_head(vq->ahead, position), &first);
+	enum split_status status =
+	    split_chain_begin(&walk, vq, &net->window, split_ahead_head(vq->ahead, position));
 	uint32_t result = NET_TAKEN;
 
 	while (status == SPLIT_BUFFER) {
@@ -404,17 +406,25 @@ static __attribute__((noinline)) uint32_t split_send_short(struct split_send *se
 							   uint16_t position, uint32_t count,
 							   uint64_t *bytes)
 {
-	const struct split_ahead *ahead = send->vq->ahead;
+	const struct virtqueue *vq = send->vq;
 	uint32_t i;
 
 	for (i = 0; i < count; i++, position++) {
-		const struct split_descriptor first = split_ahead_first(ahead, position);
-		uint8_t *host = net_ahead_host(&ahead->chains, position);
+		const uint16_t head = split_ahead_head(vq->ahead, position);
+		struct split_descriptor first;
+		uint8_t *host;
 
+		if (net_ahead_host(&vq->ahead->chains, position) == NULL)
+			break;
+		first = split_descriptor_read(split_descriptor_at(vq, head));
+		if ((first.flags & (SPLIT_NOT_SIMPLE | SPLIT_DESCRIPTOR_WRITE)) !=
+		    SPLIT_DESCRIPTOR_WRITE)
+			break;
+		host = guest_window_span(&send->net.window, first.address, first.length);
 		if (host == NULL ||
 		    !net_to_guest_single(&send->net, frames[i], host, first.address, first.length))
 			break;
-		split_used_put(send->vq, send->used++, split_ahead_head(ahead, position),
+		split_used_put(send->vq, send->used++, head,
 			       send->net.header_size + frames[i]->length);
 		*bytes += frames[i]->length;
 	}
@@ -485,9 +495,8 @@ static uint32_t split_fill_chain(struct split_send *send)
 	struct virtqueue *vq = send->vq;
 	uint32_t result = NET_TAKEN;
 	struct split_chain walk;
-	const struct split_descriptor first = split_ahead_first(vq->ahead, vq->last_available);
 	enum split_status status = split_chain_begin(
-	    &walk, vq, &net->window, split_ahead_head(vq->ahead, vq->last_available), &first);
+	    &walk, vq, &net->window, split_ahead_head(vq->ahead, vq->last_available));
 
 	while (status == SPLIT_BUFFER && net->left > 0) {
 		if (!(walk.current.flags & SPLIT_DESCRIPTOR_WRITE))

@@ -336,6 +336,50 @@ static void returns_bad_chains_empty(void **state)
 	}
 }
 
+/* A chain that was a good one when it was read ahead and is a bad one when its turn comes is judged
+ * by what it is then: a frame in several pieces takes no way that needs one reading only. */
+static void judges_by_the_last_reading(void **state)
+{
+	static const struct rig_descriptor was[][2] = {
+		{ { BUFFER, 800, RIG_WRITE, 0 } },
+		{ { BUFFER, 300, RIG_WRITE | RIG_NEXT, 1 }, { BUFFER + 300, 500, RIG_WRITE, 0 } },
+		{ { TABLE, 16, RIG_INDIRECT, 0 } },
+	};
+	static const struct rig_descriptor entry = { BUFFER, 800, RIG_WRITE, 0 };
+	struct rig_buffer good = { BUFFER + 8192, 712 };
+
+	for (size_t i = 0; i < sizeof(bad_chains) / sizeof(bad_chains[0]) * 3; i++) {
+		const struct bad_chain *bad = &bad_chains[i / 3];
+		struct frame *frame = sample_frame(700, 100, (uint32_t)i);
+		struct rig *rig = rig_create(0, 8);
+
+		if (bad->head != 0) {
+			rig_destroy(rig);
+			continue;
+		}
+		rig->vq.indirect = !bad->no_indirect;
+		memcpy(rig->table, was[i % 3], sizeof(was[0]));
+		rig_write(rig, TABLE, &entry, sizeof(entry));
+		for (rig->next_descriptor = 6; rig->next_descriptor != 0;)
+			rig_chain(rig, &good, 1, RIG_WRITE, false);
+		rig_offer(rig, 0);
+		/* Heads are looked up one call ahead, descriptors the next. */
+		assert_int_equal(send(rig, frame), 1);
+		assert_int_equal(send(rig, frame), 1);
+		memcpy(rig->table, bad->ring, sizeof(bad->ring[0]) * 6);
+		rig_write(rig, TABLE, bad->entries, sizeof(bad->entries));
+		assert_int_equal(send(rig, frame), 0);
+		if (rig_drops(rig) != 1 || rig->counters.drops[bad->reason] != 1)
+			fail_msg("%s, was %zu: not counted as %s alone", bad->name, i % 3,
+				 drop_table[bad->reason].name);
+		rig_expect_used(rig, 6, 712);
+		rig_expect_used(rig, 7, 712);
+		rig_expect_used(rig, 0, 0);
+		rig_expect_no_used(rig);
+		rig_destroy(rig);
+	}
+}
+
 /* More frames than one batch, more than the buffers, over the end of the indices. */
 static void sends_in_order(void **state)
 {
@@ -420,6 +464,7 @@ int main(void)
 		cmocka_unit_test(writes_offload_state),
 		cmocka_unit_test(lack_of_buffers_consumes_nothing),
 		cmocka_unit_test(returns_bad_chains_empty),
+		cmocka_unit_test(judges_by_the_last_reading),
 		cmocka_unit_test(sends_in_order),
 		cmocka_unit_test(wild_index_breaks_the_queue),
 		cmocka_unit_test(bounds_the_work_of_one_call),

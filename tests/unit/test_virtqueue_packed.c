@@ -193,6 +193,53 @@ static void counts_and_returns_bad_chains(void **state)
 	prig_destroy(prig);
 }
 
+/* A chain that was a good one when it was read ahead, and is a bad one when its turn comes: judged
+ * by what it is then, or if it was one buffer, by what it was; never by some of both. */
+static void judges_by_one_reading(void **state)
+{
+	for (size_t i = 0; i < sizeof(bad_chains) / sizeof(bad_chains[0]); i++) {
+		const struct bad_chain *bad = &bad_chains[i];
+		const bool buffer = bad->count == 1;
+		struct prig *prig = prig_create(1, 7);
+		uint8_t bytes[188];
+		uint16_t ids[2];
+
+		prig->vq->indirect = !bad->no_indirect;
+		prig->rig->next_data = RIG_DATA + 0x100000;
+		rig_pattern(bytes, sizeof(bytes), 9);
+		rig_write(prig->rig, BUFFER + 12, bytes, sizeof(bytes));
+		ids[0] = send_frame(prig, bytes, sizeof(bytes));
+		ids[1] = prig_id(prig, bad->count);
+		for (uint16_t n = 0; n < bad->count; n++)
+			prig_put(prig, BUFFER, 200, n + 1 < bad->count ? RIG_NEXT : 0, ids[1]);
+		burst_reset(prig->rig->burst);
+		prig->rig->burst->limit = 1;
+		assert_int_equal(
+		    virtqueue_from_guest(prig->vq, prig->rig->burst, &prig->rig->counters), 1);
+		for (uint16_t n = 0; n < bad->count; n++) {
+			struct prig_slot *slot = &prig->ring[1 + n];
+
+			slot->address = bad->ring[n].address;
+			slot->length = bad->ring[n].length;
+			slot->flags = (slot->flags & 0x8080) | bad->ring[n].flags;
+		}
+		rig_write(prig->rig, TABLE, bad->entries, sizeof(bad->entries));
+		assert_int_equal(rig_from_guest(prig->rig), 1);
+		if (rig_drops(prig->rig) != !buffer ||
+		    prig->rig->counters.drops[bad->reason] != !buffer)
+			fail_msg("%s: not counted as %s alone", bad->name,
+				 drop_table[bad->reason].name);
+		assert_int_equal(prig->rig->burst->count, buffer);
+		if (buffer)
+			rig_expect_frame(&prig->rig->burst->frames[0], bytes, sizeof(bytes));
+		virtqueue_from_guest_done(prig->vq);
+		prig_expect_used(prig, ids[0], 0);
+		prig_expect_used(prig, ids[1], 0);
+		prig_expect_no_used(prig);
+		prig_destroy(prig);
+	}
+}
+
 static void takes_the_longest_frame(void **state)
 {
 	static uint8_t bytes[12 + LONGEST];
@@ -560,6 +607,7 @@ int main(void)
 		cmocka_unit_test(takes_any_layout),
 		cmocka_unit_test(takes_tables_across_regions),
 		cmocka_unit_test(counts_and_returns_bad_chains),
+		cmocka_unit_test(judges_by_one_reading),
 		cmocka_unit_test(takes_the_longest_frame),
 		cmocka_unit_test(goes_round),
 		cmocka_unit_test(respects_the_limit_of_the_burst),

@@ -343,6 +343,60 @@ static void counts_and_returns_bad_chains(void **state)
 	}
 }
 
+/* A chain that was a good one when it was read ahead, and is a bad one when its turn comes: judged
+ * by what it is then, or if it was one buffer, by what it was; never by some of both. */
+static void judges_by_one_reading(void **state)
+{
+	static const struct rig_descriptor was[][2] = {
+		{ { BUFFER, 112, 0, 0 } },
+		{ { BUFFER, 12, RIG_NEXT, 1 }, { BUFFER + 12, 100, 0, 0 } },
+		{ { TABLE, 16, RIG_INDIRECT, 0 } },
+	};
+	static const struct rig_descriptor entry = { BUFFER, 112, 0, 0 };
+
+	for (size_t i = 0; i < sizeof(bad_chains) / sizeof(bad_chains[0]) * 3; i++) {
+		const struct bad_chain *bad = &bad_chains[i / 3];
+		const bool buffer = i % 3 == 0;
+		struct rig *rig = rig_create(1, 8);
+		uint8_t bytes[100];
+
+		if (bad->head != 0) {
+			rig_destroy(rig);
+			continue;
+		}
+		rig->vq.indirect = !bad->no_indirect;
+		rig_pattern(bytes, sizeof(bytes), 9);
+		rig_write(rig, BUFFER + 12, bytes, sizeof(bytes));
+		memcpy(rig->table, was[i % 3], sizeof(was[0]));
+		rig_write(rig, TABLE, &entry, sizeof(entry));
+		rig->next_descriptor = 6;
+		rig->next_data = RIG_DATA + 0x100000;
+		send_frame(rig, bytes, sizeof(bytes));
+		send_frame(rig, bytes, sizeof(bytes));
+		rig_offer(rig, 0);
+		/* Heads are looked up one call ahead, descriptors the next. */
+		burst_reset(rig->burst);
+		for (rig->burst->limit = 1; rig->burst->limit <= 2; rig->burst->limit++)
+			assert_int_equal(virtqueue_from_guest(&rig->vq, rig->burst, &rig->counters),
+					 1);
+		memcpy(rig->table, bad->ring, sizeof(bad->ring[0]) * 6);
+		rig_write(rig, TABLE, bad->entries, sizeof(bad->entries));
+		assert_int_equal(rig_from_guest(rig), 1);
+		if (rig_drops(rig) != !buffer || rig->counters.drops[bad->reason] != !buffer)
+			fail_msg("%s, was %zu: not counted as %s alone", bad->name, i % 3,
+				 drop_table[bad->reason].name);
+		assert_int_equal(rig->burst->count, buffer);
+		if (buffer)
+			rig_expect_frame(&rig->burst->frames[0], bytes, sizeof(bytes));
+		virtqueue_from_guest_done(&rig->vq);
+		rig_expect_used(rig, 6, 0);
+		rig_expect_used(rig, 7, 0);
+		rig_expect_used(rig, 0, 0);
+		rig_expect_no_used(rig);
+		rig_destroy(rig);
+	}
+}
+
 static void takes_the_longest_frame(void **state)
 {
 	static uint8_t bytes[12 + LONGEST];
@@ -543,6 +597,7 @@ int main(void)
 		cmocka_unit_test(head_is_a_copy),
 		cmocka_unit_test(takes_shallow_frames),
 		cmocka_unit_test(counts_and_returns_bad_chains),
+		cmocka_unit_test(judges_by_one_reading),
 		cmocka_unit_test(takes_the_longest_frame),
 		cmocka_unit_test(goes_round_the_largest_ring),
 		cmocka_unit_test(respects_the_limit_of_the_burst),
