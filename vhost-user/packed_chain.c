@@ -2,6 +2,9 @@
  * a batch of descriptors, and indirect tables. Worker thread. */
 #include "vhost-user/packed_chain.h"
 
+/* Shallow: from the guest, and no more is asked for of each frame than a shallow head takes. */
+enum packed_direction { PACKED_FROM_GUEST, PACKED_SHALLOW, PACKED_TO_GUEST };
+
 static uint32_t packed_cursor_read_run(struct packed_cursor *cursor, uint16_t position,
 				       uint32_t count);
 
@@ -86,19 +89,23 @@ static __attribute__((noinline)) uint8_t *packed_host_elsewhere(struct guest_win
 }
 
 /* Reads up to `count` descriptors from `position` on, as long as they are available, as far as the
- * end of the ring and that of the batch; returns how many. */
-static uint32_t packed_cursor_read_run(struct packed_cursor *cursor, uint16_t position,
-				       uint32_t count)
+ * end of the ring and that of the batch; returns how many. Compiled for each direction; what the
+ * loop needs is in variables, since stores to the batch might change it, for all the compiler
+ * knows. */
+static inline __attribute__((always_inline)) uint32_t
+packed_read_run(struct packed_cursor *cursor, enum packed_direction direction, uint16_t position,
+		uint32_t count)
 {
 	const uint32_t slot = packed_slot(position), place = cursor->end % NET_AHEAD;
 	const uint32_t kind =
 	    PACKED_DESCRIPTOR_NEXT | PACKED_DESCRIPTOR_WRITE | PACKED_DESCRIPTOR_INDIRECT;
-	const bool shallow = cursor->shallow, from_guest = (cursor->vq->index & 1) != 0;
-	const uint32_t plain = from_guest ? 0 : PACKED_DESCRIPTOR_WRITE;
+	const uint32_t plain = direction == PACKED_TO_GUEST ? PACKED_DESCRIPTOR_WRITE : 0;
 	const uint8_t *at = packed_slot_at(cursor->vq, position);
-	struct guest_window *window = cursor->window;
+	struct guest_window window = *cursor->window;
 	const uint16_t wrap = position & PACKED_WRAP;
-	struct net_ahead *batch = &cursor->batch;
+	uint8_t **hosts = cursor->batch.hosts + place;
+	uint32_t *lengths = cursor->batch.lengths + place;
+	uint16_t *ids = cursor->ids + place;
 	uint32_t i;
 
 	if (count > cursor->vq->size - slot)
@@ -112,18 +119,30 @@ static uint32_t packed_cursor_read_run(struct packed_cursor *cursor, uint16_t po
 
 		if (!packed_descriptor_read(at, wrap, &descriptor))
 			break;
-		offset = descriptor.address - window->address;
+		offset = descriptor.address - window.address;
 		if (__builtin_expect(
-			offset < window->size && descriptor.length <= window->size - offset, 1))
-			host = window->host + offset;
+			offset < window.size && descriptor.length <= window.size - offset, 1))
+			host = window.host + offset;
 		else
-			host = packed_host_elsewhere(window, descriptor.address, descriptor.length);
-		if (host != NULL && from_guest)
-			guest_window_prefetch_host(host, shallow ? 0 : descriptor.length);
-		batch->hosts[place + i] = (descriptor.flags & kind) == plain ? host : NULL;
-		batch->lengths[place + i] = descriptor.length;
-		cursor->ids[place + i] = descriptor.id;
+			host =
+			    packed_host_elsewhere(&window, descriptor.address, descriptor.length);
+		if (host != NULL && direction != PACKED_TO_GUEST)
+			guest_window_prefetch_host(
+			    host, direction == PACKED_SHALLOW ? 0 : descriptor.length);
+		hosts[i] = (descriptor.flags & kind) == plain ? host : NULL;
+		lengths[i] = descriptor.length;
+		ids[i] = descriptor.id;
 	}
+	*cursor->window = window;
 	cursor->end = (uint16_t)(cursor->end + i);
 	return i;
+}
+
+static uint32_t packed_cursor_read_run(struct packed_cursor *cursor, uint16_t position,
+				       uint32_t count)
+{
+	if ((cursor->vq->index & 1) == 0)
+		return packed_read_run(cursor, PACKED_TO_GUEST, position, count);
+	return cursor->shallow ? packed_read_run(cursor, PACKED_SHALLOW, position, count)
+			       : packed_read_run(cursor, PACKED_FROM_GUEST, position, count);
 }
