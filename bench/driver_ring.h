@@ -73,37 +73,50 @@ static inline uint16_t driver_ring_available_flags(const struct driver_ring *rin
 	return (index & ring->size) == 0 ? DRIVER_RING_AVAILABLE : DRIVER_RING_USED;
 }
 
+/* Packed: id and flags of a slot, as far as a used one is known by them. Acquire: the rest of the
+ * slot and the buffer were written before. */
+static inline uint32_t driver_ring_seal(const struct fake_packed_descriptor *at)
+{
+	return __atomic_load_n((const uint32_t *)(const void *)&at->id, __ATOMIC_ACQUIRE) &
+	       ((DRIVER_RING_AVAILABLE | DRIVER_RING_USED) << 16 | 0xffff);
+}
+
 /* Packed: moves `seen` over what is used now, a bounded number at a time. */
 static inline void driver_ring_scan(struct driver_ring *ring)
 {
-	const uint16_t start = ring->seen, size = ring->size, mask = ring->mask;
-	const uint16_t out = (uint16_t)(ring->published - start);
-	const bool in_order = ring->in_order;
-	uint16_t n = 0, count = 1;
+	const struct fake_packed_descriptor *descriptors = ring->packed_descriptors;
+	const uint32_t size = ring->size, mask = ring->mask;
+	const uint32_t out = (uint16_t)(ring->published - ring->seen);
+	uint32_t n = 0;
 
-	/* In variables: all else would be stored and loaded for each entry. */
-	for (uint32_t i = 0; i < DRIVER_RING_SCAN && n < out; i++, n = (uint16_t)(n + count)) {
-		const uint16_t index = (uint16_t)(start + n), slot = index & mask;
-		struct fake_packed_descriptor *at = &ring->packed_descriptors[slot];
-		/* Acquire: the rest of the slot and the buffer were written before. */
-		uint16_t flags = atomic_load_explicit(&at->flags, memory_order_acquire);
+	for (uint32_t i = 0; i < DRIVER_RING_SCAN && n < out; i++) {
+		const uint16_t index = (uint16_t)(ring->seen + n);
+		const uint32_t slot = index & mask;
+		const uint32_t flags = (uint32_t)driver_ring_used_flags(ring, index) << 16;
+		uint32_t run = out - n < size - slot ? out - n : size - slot, more = 0, seal, count;
 
-		if ((flags & (DRIVER_RING_AVAILABLE | DRIVER_RING_USED)) !=
-		    driver_ring_used_flags(ring, index))
-			break;
-		/* Foreseen, so that the next slot need not be waited for: mostly it is this one's.
-		 */
-		if (__builtin_expect(at->id == slot, 1)) {
-			count = 1;
+		/* Mostly each slot has its own buffer back. */
+		run = run < DRIVER_RING_SCAN - i ? run : DRIVER_RING_SCAN - i;
+		while (more < run &&
+		       driver_ring_seal(&descriptors[slot + more]) == (flags | (slot + more)))
+			more++;
+		if (more > 0) {
+			n += more;
+			i += more - 1;
 			continue;
 		}
-		count = (uint16_t)(((at->id - slot) & mask) + 1);
-		if (at->id >= size || !in_order || count > (uint16_t)(out - n)) {
+		seal = driver_ring_seal(&descriptors[slot]);
+		if ((seal & ~0xffffu) != flags)
+			break;
+		/* In order, a buffer stands for all before it. */
+		count = (((seal & 0xffff) - slot) & mask) + 1;
+		if ((seal & 0xffff) >= size || !ring->in_order || count > out - n) {
 			ring->broken = true;
 			break;
 		}
+		n += count;
 	}
-	ring->seen = (uint16_t)(start + n);
+	ring->seen = (uint16_t)(ring->seen + n);
 }
 
 /* Used entries that were not taken yet. Acquire: pairs with the device's release of used->index
@@ -180,13 +193,15 @@ static inline void driver_ring_give_packed(struct driver_ring *ring, uint32_t id
 	    (uint16_t)(ring->flags | driver_ring_available_flags(ring, ring->available_index));
 
 	descriptor->address = ring->slots_address + (uint64_t)id * ring->stride;
-	descriptor->length = ring->lengths[id];
-	descriptor->id = (uint16_t)id;
 	/* The first of what is published at once comes last. */
-	if (ring->available_index == ring->published)
+	if (ring->available_index == ring->published) {
 		ring->first_flags = flags;
-	else
-		atomic_store_explicit(&descriptor->flags, flags, memory_order_relaxed);
+		flags = atomic_load_explicit(&descriptor->flags, memory_order_relaxed);
+	}
+	/* Length, id and flags in one store. */
+	__atomic_store_n((uint64_t *)(void *)&descriptor->length,
+			 ring->lengths[id] | (uint64_t)id << 32 | (uint64_t)flags << 48,
+			 __ATOMIC_RELAXED);
 	ring->available_index++;
 }
 
