@@ -4,8 +4,8 @@
  * frame and returns each chain.
  *
  * Input: 8 bytes of settings, then descriptors of 8 bytes for the ring and RECORDS_INDIRECT for the
- * table, then one byte for each head; the last 64 bytes fill the memory, again and again. Missing
- * bytes are 0. */
+ * table, then one byte for each head; then what the guest, which may not, changes of them between
+ * two calls; the last 64 bytes fill the memory, again and again. Missing bytes are 0. */
 #include "tests/fuzz/ring_input.h"
 
 #define REGION0	  0x10000u
@@ -78,6 +78,21 @@ static void lay_out_ring(struct guest *guest, struct input *input)
 	memcpy((uint8_t *)vq->available + 4, heads, vq->size * sizeof(heads[0]));
 }
 
+/* Changes up to 7 descriptors of the ring or of the table. */
+static void change_ring(struct guest *guest, struct input *input)
+{
+	uint8_t *ring = guest->memory->regions[0].host_address;
+
+	for (uint32_t left = next_byte(input) % 8; left > 0; left--) {
+		uint32_t i = next_byte(input) % (guest->vq.size + RECORDS_INDIRECT);
+		struct descriptor d = next_descriptor(input);
+
+		memcpy(i < guest->vq.size ? ring + 16u * i
+					  : ring + (TABLE - REGION0) + 16u * (i - guest->vq.size),
+		       &d, sizeof(d));
+	}
+}
+
 static void set_index(void *ring, uint16_t index)
 {
 	memcpy((uint8_t *)ring + 2, &index, sizeof(index));
@@ -140,13 +155,16 @@ static void offer(struct guest *guest)
 	memset(&guest->counters, 0, sizeof(guest->counters));
 }
 
-static void fuzz_from_guest(struct guest *guest, struct burst *burst)
+static void fuzz_from_guest(struct guest *guest, struct burst *burst, struct input *input)
 {
+	const uint32_t limit = next_byte(input) % 16;
 	uint32_t taken = 0, frames = 0;
 
 	offer(guest);
 	for (uint32_t n;; taken += n) {
 		burst_reset(burst);
+		if (limit > 0)
+			burst->limit = limit;
 		n = virtqueue_from_guest(&guest->vq, burst, &guest->counters);
 		for (uint32_t i = 0; i < burst->count; i++)
 			check_frame(guest->memory, &burst->frames[i]);
@@ -157,6 +175,7 @@ static void fuzz_from_guest(struct guest *guest, struct burst *burst)
 		require((uint16_t)(guest->vq.last_used - guest->start) == (uint16_t)(taken + n));
 		if (n == 0)
 			break;
+		change_ring(guest, input);
 	}
 	require(taken == (guest->waiting <= guest->vq.size ? guest->waiting : 0));
 	require(frames + dropped(&guest->counters) == taken);
@@ -165,14 +184,18 @@ static void fuzz_from_guest(struct guest *guest, struct burst *burst)
 	virtqueue_flush(&guest->vq);
 }
 
-static void fuzz_to_guest(struct guest *guest, uint16_t lengths)
+static void fuzz_to_guest(struct guest *guest, uint16_t lengths, struct input *input)
 {
 	struct frames_to_guest made;
-	uint32_t sent;
+	uint32_t sent = 0, n;
 
 	frames_make(&made, lengths);
 	offer(guest);
-	sent = virtqueue_to_guest(&guest->vq, made.frames, FRAMES_TO_GUEST, &guest->counters);
+	for (uint32_t i = 0; i < FRAMES_TO_GUEST; i += n) {
+		n = 1 + next_byte(input) % (FRAMES_TO_GUEST - i);
+		sent += virtqueue_to_guest(&guest->vq, made.frames + i, n, &guest->counters);
+		change_ring(guest, input);
+	}
 	require(sent + dropped(&guest->counters) == FRAMES_TO_GUEST);
 	require(guest->counters.transmit_packets == sent);
 	/* Unless the frames went over the ring itself, and said that there are more. */
@@ -198,8 +221,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	/* What from_guest leaves in memory (used entries) is there for to_guest, and to_guest
 	 * writes over the ring if the descriptors say so. */
 	burst->shallow = are_shallow(lengths);
-	fuzz_from_guest(&guest, burst);
-	fuzz_to_guest(&guest, lengths);
+	fuzz_from_guest(&guest, burst, &input);
+	fuzz_to_guest(&guest, lengths, &input);
 	guest_destroy(&guest);
 	return 0;
 }

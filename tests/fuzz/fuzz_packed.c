@@ -5,8 +5,9 @@
  * chain.
  *
  * Input: 8 bytes of settings, 16 of journal, then descriptors of 10 bytes for the ring and
- * RECORDS_INDIRECT for the table; the last 64 bytes fill the memory and the journal's entries,
- * again and again. Missing bytes are 0. */
+ * RECORDS_INDIRECT for the table; then what the guest, which may not, changes of them between two
+ * calls; the last 64 bytes fill the memory and the journal's entries, again and again. Missing
+ * bytes are 0. */
 #include "tests/fuzz/ring_input.h"
 #include "vhost-user/packed_journal.h"
 
@@ -96,6 +97,24 @@ static void lay_out_ring(struct guest *guest, struct input *input)
 	}
 }
 
+/* Changes up to 7 descriptors of the ring or of the table; what is available stays so. */
+static void change_ring(struct guest *guest, struct input *input)
+{
+	uint8_t *ring = guest->memory->regions[0].host_address;
+
+	for (uint32_t left = next_byte(input) % 8; left > 0; left--) {
+		uint32_t i = next_byte(input) % (guest->vq.size + RECORDS_INDIRECT);
+		struct descriptor d = next_descriptor(input), was;
+		uint8_t *at = i < guest->vq.size
+				  ? ring + 16u * i
+				  : ring + (TABLE - REGION0) + 16u * (i - guest->vq.size);
+
+		memcpy(&was, at, sizeof(was));
+		d.flags = (d.flags & 7) | (was.flags & 0x8080);
+		memcpy(at, &d, sizeof(d));
+	}
+}
+
 static void guest_create(struct guest *guest, struct input *input)
 {
 	uint8_t settings = next_byte(input), more = next_byte(input);
@@ -148,8 +167,9 @@ static void resume(struct guest *guest)
 	memset(&guest->counters, 0, sizeof(guest->counters));
 }
 
-static void fuzz_from_guest(struct guest *guest, struct burst *burst)
+static void fuzz_from_guest(struct guest *guest, struct burst *burst, struct input *input)
 {
+	const uint32_t limit = next_byte(input) % 16;
 	struct virtqueue *vq = &guest->vq;
 	uint32_t taken = 0, frames = 0;
 
@@ -158,6 +178,8 @@ static void fuzz_from_guest(struct guest *guest, struct burst *burst)
 		uint32_t n;
 
 		burst_reset(burst);
+		if (limit > 0)
+			burst->limit = limit;
 		n = virtqueue_from_guest(vq, burst, &guest->counters);
 		require(burst->count <= n && vq->pending == n);
 		for (uint32_t i = 0; i < burst->count; i++)
@@ -171,6 +193,7 @@ static void fuzz_from_guest(struct guest *guest, struct burst *burst)
 		require((vq->last_used & 0x7fff) < vq->size);
 		if (n == 0)
 			break;
+		change_ring(guest, input);
 	}
 	require(frames + dropped(&guest->counters) == taken);
 	require(guest->counters.receive_packets == frames);
@@ -178,14 +201,18 @@ static void fuzz_from_guest(struct guest *guest, struct burst *burst)
 	virtqueue_flush(vq);
 }
 
-static void fuzz_to_guest(struct guest *guest, uint16_t lengths)
+static void fuzz_to_guest(struct guest *guest, uint16_t lengths, struct input *input)
 {
 	struct frames_to_guest made;
-	uint32_t sent;
+	uint32_t sent = 0, n;
 
 	frames_make(&made, lengths);
 	resume(guest);
-	sent = virtqueue_to_guest(&guest->vq, made.frames, FRAMES_TO_GUEST, &guest->counters);
+	for (uint32_t i = 0; i < FRAMES_TO_GUEST; i += n) {
+		n = 1 + next_byte(input) % (FRAMES_TO_GUEST - i);
+		sent += virtqueue_to_guest(&guest->vq, made.frames + i, n, &guest->counters);
+		change_ring(guest, input);
+	}
 	require(sent + dropped(&guest->counters) == FRAMES_TO_GUEST);
 	require(guest->counters.transmit_packets == sent);
 	require(guest->vq.last_used == guest->vq.last_available);
@@ -207,9 +234,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	require(burst != NULL);
 	guest_create(&guest, &input);
 	burst->shallow = are_shallow(lengths);
-	fuzz_from_guest(&guest, burst);
+	fuzz_from_guest(&guest, burst, &input);
 	/* To_guest writes over the ring if the descriptors say so. */
-	fuzz_to_guest(&guest, lengths);
+	fuzz_to_guest(&guest, lengths, &input);
 	resume(&guest);
 	guest_destroy(&guest);
 	return 0;
