@@ -145,9 +145,11 @@ def entry_memory(summary, base):
     return "-" if not size or not limit else f"{size / limit:.0f} bytes"
 
 
-#: columns about weft alone: heading, and text of a summary and that of the point it is held against
+#: columns about one contender, weft unless told: heading, and text of a summary and that of the point
+#: it is held against
 COLUMNS = {
     "cycles": ("weft cycles/frame", cycles),
+    "move": ("limit's own cycles/frame", middle("{:.0f}", "stages", "move"), "limit"),
     "generator": ("generator busy", middle("{:.0f} %", "generator", "busy", factor=100)),
     "lost": ("weft lost", lost),
     "reordered": ("weft reordered", reordered),
@@ -167,11 +169,16 @@ def share_of_base(ours, base):
 
 
 def details(case, summaries, point):
-    """The columns about weft alone."""
-    ours, base = (summaries.get((label, "weft")) for label in (point.label, point.base))
-    texts = [share_of_base(ours, base)] if has_bases(case) else []
-    return texts + ["-" if ours is None else COLUMNS[name][1](ours, base)
-                    for name in case.columns]
+    """The columns about one contender alone."""
+    def of(contender):
+        return [summaries.get((label, contender)) for label in (point.label, point.base)]
+
+    texts = [share_of_base(*of("weft"))] if has_bases(case) else []
+    for name in case.columns:
+        _, text, *whose = COLUMNS[name]
+        summary, base = of(*whose or ["weft"])
+        texts.append("-" if summary is None else text(summary, base))
+    return texts
 
 
 def detail_names(case):
