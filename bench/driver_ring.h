@@ -108,9 +108,9 @@ static inline void driver_ring_scan(struct driver_ring *ring)
 		seal = driver_ring_seal(&descriptors[slot]);
 		if ((seal & ~0xffffu) != flags)
 			break;
-		/* In order, a buffer stands for all before it. */
+		/* Just now its own, or in order, one that stands for all before it. */
 		count = (((seal & 0xffff) - slot) & mask) + 1;
-		if ((seal & 0xffff) >= size || !ring->in_order || count > out - n) {
+		if ((seal & 0xffff) >= size || (count > 1 && !ring->in_order) || count > out - n) {
 			ring->broken = true;
 			break;
 		}
