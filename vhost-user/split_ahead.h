@@ -61,24 +61,24 @@ static inline bool split_ahead_look(struct virtqueue *vq, uint32_t wanted, uint1
 /* Where few chains come at a time, head, descriptor and buffer would be waited for one after the
  * other. So before the first is known the others are asked for where they most likely are: heads
  * mostly follow one another, and buffers lie equally far apart. */
-static inline void split_ahead_guess(struct virtqueue *vq, enum split_direction direction)
+static inline void split_ahead_guess(struct virtqueue *vq, const struct guest_window *window,
+				     enum split_direction direction)
 {
 	const struct split_ahead *ahead = vq->ahead;
 	const uint32_t last = ahead->end - 1u, before = ahead->end - 2u;
-	const uint8_t *host = net_ahead_host(&ahead->chains, last);
+	const uint64_t offset = 2 * (uintptr_t)net_ahead_host(&ahead->chains, last) -
+				(uintptr_t)net_ahead_host(&ahead->chains, before) -
+				(uintptr_t)window->host;
 
 	__builtin_prefetch(split_descriptor_at(vq, (uint16_t)(split_ahead_head(ahead, last) + 1)));
-	if (direction != SPLIT_TO_GUEST)
-		guest_window_prefetch_host(
-		    (const uint8_t *)(2 * (uintptr_t)host -
-				      (uintptr_t)net_ahead_host(&ahead->chains, before)),
-		    0);
+	if (direction != SPLIT_TO_GUEST && offset < window->size)
+		guest_window_prefetch_host(window->host + offset, 0);
 }
 
 /* Reads heads, and asks for their descriptors, up to `chains` from last_available on, as far as
  * there are some. */
-static inline void split_ahead_ask(struct virtqueue *vq, enum split_direction direction,
-				   uint32_t chains)
+static inline void split_ahead_ask(struct virtqueue *vq, const struct guest_window *window,
+				   enum split_direction direction, uint32_t chains)
 {
 	struct split_ahead *ahead = vq->ahead;
 	/* In variables: what a head is stored to might be these, for all the compiler knows. */
@@ -92,7 +92,7 @@ static inline void split_ahead_ask(struct virtqueue *vq, enum split_direction di
 		chains = SPLIT_AHEAD_HEADS;
 	end = (uint16_t)(vq->last_available + (chains < waiting ? chains : waiting));
 	if (ahead->end == asked && end != asked)
-		split_ahead_guess(vq, direction);
+		split_ahead_guess(vq, window, direction);
 	for (; (int16_t)(uint16_t)(end - asked) > 0; asked++) {
 		/* Ordered by split_available_index(). */
 		uint16_t head = __atomic_load_n(&ring[asked & mask], __ATOMIC_RELAXED);
@@ -190,7 +190,7 @@ static inline void split_ahead_fill(struct virtqueue *vq, struct guest_window *w
 {
 	if ((uint16_t)(vq->ahead->end - vq->last_available) >= chains)
 		return;
-	split_ahead_ask(vq, direction, chains);
+	split_ahead_ask(vq, window, direction, chains);
 	split_ahead_read(vq, window, direction, split_ahead_limit(vq, chains));
 }
 

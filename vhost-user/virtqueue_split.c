@@ -105,7 +105,7 @@ static uint32_t split_from_guest(struct virtqueue *vq, struct burst *burst,
 	taken = split_take(vq, &net, room, counters);
 	vq->last_available = (uint16_t)(vq->last_available + taken);
 	vq->region_hint = net.window.index;
-	split_ahead_ask(vq, SPLIT_FROM_GUEST, NET_AHEAD + BURST_FRAMES);
+	split_ahead_ask(vq, &net.window, SPLIT_FROM_GUEST, NET_AHEAD + BURST_FRAMES);
 	made = net_from_guest_close(&net);
 	if (made > 0) {
 		counter_add(&counters->receive_packets, made);
@@ -167,7 +167,7 @@ static uint32_t split_to_guest(struct virtqueue *vq, struct frame *const *frames
 		}
 	}
 	vq->region_hint = send.net.window.index;
-	split_ahead_ask(vq, SPLIT_TO_GUEST, 2 * count);
+	split_ahead_ask(vq, &send.net.window, SPLIT_TO_GUEST, 2 * count);
 	if (send.used != vq->last_used)
 		split_used_publish(vq, send.used);
 	if (sent > 0) {
