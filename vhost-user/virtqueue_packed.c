@@ -263,8 +263,7 @@ static __attribute__((noinline)) uint32_t packed_take_short(const struct virtque
 		if (count == 0)
 			break;
 		passed += count;
-		packed_used_put(used + i, packed_cursor_at(cursor, passed - 1).id, (uint16_t)count,
-				0);
+		packed_used_put(used + i, packed_cursor_id(cursor, passed - 1), (uint16_t)count, 0);
 	}
 	*net = local;
 	packed_cursor_pass(cursor, passed);
@@ -277,15 +276,14 @@ static inline uint32_t packed_take_few(const struct virtqueue *vq, struct net_fr
 				       const struct packed_cursor *cursor, uint32_t i)
 {
 	const uint8_t *host = net_ahead_host(&cursor->batch, cursor->place + i);
-	const struct packed_descriptor at = packed_cursor_at(cursor, i);
-	const uint32_t kind = at.flags & (PACKED_NOT_SIMPLE | PACKED_DESCRIPTOR_WRITE);
-	struct packed_descriptor header = at, data;
-	uint32_t count = 1;
+	struct packed_descriptor at, header, data;
+	uint32_t count = 1, kind;
 
-	if (kind == 0)
-		return host != NULL &&
-		       net_from_guest_single(net, host,
+	if (host != NULL)
+		return net_from_guest_single(net, host,
 					     net_ahead_length(&cursor->batch, cursor->place + i));
+	at = header = packed_cursor_at(cursor, i);
+	kind = at.flags & (PACKED_NOT_SIMPLE | PACKED_DESCRIPTOR_WRITE);
 	if (kind == PACKED_DESCRIPTOR_NEXT && i + 1 < packed_cursor_count(cursor)) {
 		data = packed_cursor_at(cursor, i + 1);
 		if (data.flags & PACKED_DESCRIPTOR_NEXT)
