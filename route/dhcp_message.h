@@ -150,6 +150,8 @@ bool dhcp_write_routes(struct dhcp_writer *writer, uint32_t count, const struct 
 
 /* Ends and pads it; returns its length. The message is in writer->bytes. */
 size_t dhcp_write_finish(struct dhcp_writer *writer);
+/* One more byte after that, without a meaning; false without room. */
+bool dhcp_write_pad(struct dhcp_writer *writer);
 
 /* A DNS name as labels (RFC 1035, 3.1), without compression; a dot at the end is allowed. Returns
  * the bytes used; 0 when it is no name (an empty or long label) or does not fit in `room`. */

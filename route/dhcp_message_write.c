@@ -177,6 +177,14 @@ size_t dhcp_write_finish(struct dhcp_writer *writer)
 	return writer->used;
 }
 
+bool dhcp_write_pad(struct dhcp_writer *writer)
+{
+	if (writer->used >= writer->limit)
+		return false;
+	writer->bytes[writer->used++] = DHCP_OPTION_PAD;
+	return true;
+}
+
 size_t dhcp_name_encode(const char *name, uint8_t *out, size_t room)
 {
 	size_t used = 0;

@@ -10,6 +10,7 @@
 
 #define SIZE_MIN    576u /* RFC 2132, 9.10 */
 #define HEADERS	    28u	 /* IP and UDP, which option 57 counts */
+#define CHECKSUM_AT 26u	 /* UDP's, in those */
 #define MTU_DEFAULT 1500u
 
 /* RFC 4702, 2.1. */
@@ -369,6 +370,12 @@ static void write_relay(struct reply *reply)
 			       dhcp_write_option(&reply->writer, DHCP_OPTION_RELAY, bytes, length));
 }
 
+static size_t write_frame(const struct reply *reply, const struct packet_header *header,
+			  uint8_t *frame, size_t size)
+{
+	return packet_write_udp(header, reply->writer.bytes, reply->writer.used, frame, size);
+}
+
 /* To whom (RFC 2131, 4.1): the client hears Ethernet unicast before it has its address. */
 static void send_reply(struct reply *reply, enum dhcp_type type, const struct ip *yiaddr)
 {
@@ -383,6 +390,7 @@ static void send_reply(struct reply *reply, enum dhcp_type type, const struct ip
 		.destination_port = DHCP_CLIENT_PORT,
 	};
 	uint8_t frame[PACKET_ETHERNET_LENGTH + HEADERS + DHCP_MESSAGE_MAX];
+	uint16_t checksum;
 	size_t length;
 
 	if (!ip_is_unspecified(&asked->giaddr)) {
@@ -398,7 +406,12 @@ static void send_reply(struct reply *reply, enum dhcp_type type, const struct ip
 	} else {
 		header.destination = *yiaddr;
 	}
-	length = dhcp_write_finish(&reply->writer);
-	length = packet_write_udp(&header, reply->writer.bytes, length, frame, sizeof(frame));
+	dhcp_write_finish(&reply->writer);
+	length = write_frame(reply, &header, frame, sizeof(frame));
+	/* BusyBox's udhcpc drops a checksum of 0xffff, which stands for zero (RFC 768), and would
+	 * get the same answer each time it asks. */
+	memcpy(&checksum, frame + PACKET_ETHERNET_LENGTH + CHECKSUM_AT, sizeof(checksum));
+	if (checksum == 0xffff && dhcp_write_pad(&reply->writer))
+		length = write_frame(reply, &header, frame, sizeof(frame));
 	route_send(&server->output, frame, length);
 }
