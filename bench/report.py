@@ -145,15 +145,9 @@ def entry_memory(summary, base):
     return "-" if not size or not limit else f"{size / limit:.0f} bytes"
 
 
-def share_of_base(ours, base):
-    return "-" if ours is None or base is None or not base.median else \
-        f"{doubt(ours, base)}{100 * ours.median / base.median:.0f} %"
-
-
 #: columns about one contender, weft unless told: heading, and text of a summary and that of the point
 #: it is held against
 COLUMNS = {
-    "limit base": ("limit / base", share_of_base, "limit"),
     "cycles": ("weft cycles/frame", cycles),
     "move": ("limit's own cycles/frame", middle("{:.0f}", "stages", "move"), "limit"),
     "generator": ("generator busy", middle("{:.0f} %", "generator", "busy", factor=100)),
@@ -167,6 +161,11 @@ COLUMNS = {
     "p99": ("weft p99 us", middle("{:.2f}", "latency_us", "p99")),
     "p999": ("weft p99.9 us", middle("{:.2f}", "latency_us", "p999")),
 }
+
+
+def share_of_base(ours, base):
+    return "-" if ours is None or base is None or not base.median else \
+        f"{doubt(ours, base)}{100 * ours.median / base.median:.0f} %"
 
 
 def details(case, summaries, point):

@@ -65,15 +65,6 @@ class Report(unittest.TestCase):
         self.assertEqual(shown["weft processor"], "-")
         self.assertEqual(row(cases.MACS, results_of(records), "2")["weft entry"], "32 bytes")
 
-    def test_both_ways_beside_a_bare_copy(self):
-        one, both = (next(point for point in cases.L2.points if point.label == label)
-                     for label in ("imix", "imix both"))
-        records = [run(cases.L2, "weft", one, 50.0), run(cases.L2, "weft", both, 48.0),
-                   run(cases.L2, "limit", one, 80.0), run(cases.L2, "limit", both, 72.0)]
-        shown = row(cases.L2, results_of(records), both.label)
-        self.assertEqual((shown["weft / base"], shown["limit / base"]), ("96 %", "90 %"))
-        self.assertEqual(row(cases.L2, results_of(records[:2]), both.label).get("limit / base"), "-")
-
     def test_lower_is_better(self):
         point = cases.LATENCY.points[0]
         records = [run(cases.LATENCY, name, point, value)
