@@ -157,4 +157,33 @@ static inline void prig_expect_no_used(const struct prig *prig)
 	assert_true(prig->free == prig->vq->size || !prig_is_used(prig));
 }
 
+/* A chain with a zero header and `length` bytes of frame; returns its id. */
+static inline uint16_t prig_send_frame(struct prig *prig, const uint8_t *bytes, uint32_t length)
+{
+	struct rig_buffer buffer = { rig_alloc(prig->rig, 12 + length), 12 + length };
+	const uint8_t header[12] = { 0 };
+
+	rig_write(prig->rig, buffer.address, header, 12);
+	rig_write(prig->rig, buffer.address + 12, bytes, length);
+	return prig_chain(prig, &buffer, 1, 0, false);
+}
+
+/* A frame for the guest: `length` bytes of a pattern, which stay until the next one. */
+static inline void prig_fill_frame(struct prig *prig, struct frame *frame,
+				   struct frame_segment *segment, uint32_t length, uint32_t seed)
+{
+	static uint8_t bytes[RIG_FRAME_LONGEST];
+
+	rig_pattern(bytes, length, seed);
+	*frame = (struct frame){ .head = (uint8_t *)rig_at(prig->rig, RIG_HIGH, FRAME_SLOT) +
+					 FRAME_HEADROOM,
+				 .length = length };
+	memcpy(frame->head, bytes, FRAME_HEAD_MAX);
+	frame->head_length = (uint16_t)(length < FRAME_HEAD_MAX ? length : FRAME_HEAD_MAX);
+	frame->segments = segment;
+	segment->base = bytes + frame->head_length;
+	segment->length = length - frame->head_length;
+	frame->segment_count = segment->length > 0;
+}
+
 #endif

@@ -32,6 +32,10 @@
 #define RIG_HIGH_SIZE 0x100000u
 #define RIG_LOG_USED  0x7000000u /* where the used ring is logged: outside every region */
 
+/* Frames of the tests: usual ones, and the longest there may be. */
+#define RIG_FRAME_BYTES	  700u
+#define RIG_FRAME_LONGEST 65553u
+
 struct rig_descriptor {
 	uint64_t address;
 	uint32_t length;
@@ -302,6 +306,17 @@ static inline void rig_expect_frame(const struct frame *frame, const uint8_t *by
 	frame_copy_out(frame, 0, length, copy);
 	assert_memory_equal(copy, bytes, length);
 	free(copy);
+}
+
+/* A chain with a zero header and `length` bytes of frame; returns its head. */
+static inline uint16_t rig_send_frame(struct rig *rig, const uint8_t *bytes, uint32_t length)
+{
+	struct rig_buffer buffer = { rig_alloc(rig, 12 + length), 12 + length };
+	const uint8_t header[12] = { 0 };
+
+	rig_write(rig, buffer.address, header, 12);
+	rig_write(rig, buffer.address + 12, bytes, length);
+	return rig_chain(rig, &buffer, 1, 0, false);
 }
 
 #endif
