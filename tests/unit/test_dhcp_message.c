@@ -339,6 +339,14 @@ static void test_short_message_is_padded(void **state)
 
 	dhcp_write_start(&writer, &h, DHCP_BOOTP, 0);
 	assert_int_equal(dhcp_write_finish(&writer), DHCP_MESSAGE_PAD);
+	/* And further, as far as the client takes it. */
+	for (size_t length = DHCP_MESSAGE_PAD; length < writer.limit; length++) {
+		assert_true(dhcp_write_pad(&writer));
+		assert_int_equal(writer.used, length + 1);
+		assert_int_equal(writer.bytes[length], DHCP_OPTION_PAD);
+	}
+	assert_false(dhcp_write_pad(&writer));
+	assert_int_equal(writer.used, writer.limit);
 	assert_int_equal(parse(writer.bytes, DHCP_MESSAGE_PAD, &message), 0);
 	assert_int_equal(message.type, DHCP_BOOTP);
 }
