@@ -157,19 +157,26 @@ GSO = Case(
     (Point("64 KiB", ("--size", "65214", "--offload", "--ring", "256", "--batch", "32")),),
     ("memcpy", "limit", "weft"))
 
+def tcp_points():
+    for placing in ("", ", guests apart"):
+        for control, options in (("", ()), (", CUBIC", ("-C", "cubic"))):
+            for count in (1, 4):
+                label = f"{count} connection{'s' if count > 1 else ''}{control}{placing}"
+                yield Point(label, ("-P", str(count), *options), together=not placing)
+
+
 TCP = Case(
     "tcp", "TCP between two namespaces",
-    "iperf3 with CUBIC over two taps, frames of up to 64 KiB with checksum offload, and over two "
-    "veth pairs with the kernel's bridge, which works in the context of whoever sends. Both guests "
-    "share one core and the switch has the other, as in the other cases; or each guest has a core, "
-    "and the receiver shares its own with weft's worker, with adaptive polling. Through taps each "
-    "frame is copied out of the kernel and in again, while the bridge hands on what it got: where "
-    "guests and bridge fill both cores, that tells.",
+    "iperf3 over two taps, frames of up to 64 KiB with checksum offload, and over two veth pairs "
+    "with the kernel's bridge, which works in the context of whoever sends. With the machine's own "
+    "congestion control, and with CUBIC: BBR spaces what it sends out, which takes the guests' core "
+    "longer than either switch; CUBIC sends what it may. Both guests share one core and the "
+    "switch has the other, as in the other cases; or each guest has a core, and the receiver shares "
+    "its own with weft's worker, with adaptive polling. Through taps each frame is copied out of "
+    "the kernel and in again, while the bridge hands on what it got: that tells where the guests do "
+    "not hold it up.",
     "gbps", "Gbit/s",
-    (Point("1 connection", (), together=True),
-     Point("4 connections", ("-P", "4"), together=True),
-     Point("1 connection, guests apart", ()),
-     Point("4 connections, guests apart", ("-P", "4"))),
+    tuple(tcp_points()),
     ("weft", "bridge"), columns=(), namespaces=True)
 
 RESPONSE = Case(

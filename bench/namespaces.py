@@ -43,9 +43,13 @@ class Namespaces:
         self.made = []
 
     def __enter__(self):
-        for name in self.names:
-            run("ip", "netns", "add", name)
-            self.made.append(name)
+        try:
+            for name in self.names:
+                run("ip", "netns", "add", name)
+                self.made.append(name)
+        except contenders.Failure:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *exception):
@@ -58,6 +62,12 @@ class Namespaces:
     def address(self, index, interface):
         self.ip(index, "address", "add", ADDRESSES[index] + "/24", "dev", interface)
         self.ip(index, "link", "set", interface, "up")
+
+    def start_unpaced(self):
+        """A socket that begins with BBR keeps its pacing under whatever it is given afterwards."""
+        for index in (0, 1):
+            run(*self.command(index, "sh", "-c",
+                              "echo reno >/proc/sys/net/ipv4/tcp_congestion_control"))
 
     def command(self, index, *argv):
         return ["ip", "netns", "exec", self.names[index], *argv]
@@ -116,11 +126,9 @@ def read_respond(output, errors):
 def talk(context, namespaces, case, point, seconds):
     """Both programs of a case. The one that begins tries again until the other listens."""
     respond = context.program("bench-respond")
-    # CUBIC, whatever the machine's default: BBR's pacing would decide, and not the switch.
     server, client, read = {
         "tcp": (("iperf3", "-s", "-1", "-J"),
-                ("iperf3", "-c", ADDRESSES[1], "-J", "-C", "cubic",
-                 "-t", str(max(1, round(seconds)))),
+                ("iperf3", "-c", ADDRESSES[1], "-J", "-t", str(max(1, round(seconds)))),
                 read_iperf),
         "response": ((respond,), (respond, ADDRESSES[1], str(seconds)), read_respond),
     }[case.name]
@@ -155,6 +163,8 @@ def measure(context, contender, directory, case, point, seconds):
         with Namespaces() as namespaces:
             try:
                 switch.join(namespaces)
+                if "-C" in point.options:
+                    namespaces.start_unpaced()
                 result.update(talk(context, namespaces, case, point, seconds))
             finally:
                 switch.stop()

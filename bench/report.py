@@ -292,9 +292,12 @@ def describe_machine(context):
             system = dict(line.strip().split("=", 1) for line in file if "=" in line)
     except OSError:
         system = {}
+    with open("/proc/sys/net/ipv4/tcp_congestion_control") as file:
+        control = file.read().strip()
     return {"processor": processor(), "cores": os.cpu_count(), "virtual machine": virtual,
             "memory": f"{memory} MiB", "kernel": platform.release(),
             "system": system.get("PRETTY_NAME", "unknown").strip('"'),
+            "congestion control of TCP": control,
             "guests on core": context.guest_core, "switch on core": context.switch_core,
             "distance of the cores": distance}
 
