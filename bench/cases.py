@@ -117,6 +117,16 @@ GUESTS = Case(
           for count in (2, 4, 8)),
     ("limit", "weft", "ovs"))
 
+NEIGHBOURS = Case(
+    "neighbours", "A quiet guest beside busy ones",
+    "Latency of 64-byte frames of one pair that sends 100,000 a second, alone and beside pairs "
+    "that send all they can; all share one core. What they all need to look round their rings "
+    "counts, too.",
+    "latency_us.p50", "us",
+    tuple(Point(f"{busy} busy", ("--quiet", "100000", "--latency", "--batch", "32"),
+                guests=2 + 2 * busy) for busy in (0, 1, 3, 7)),
+    ("weft", "ovs"), better="lower", columns=("p90", "p99", "p999", "lost"))
+
 QUEUES = Case(
     "queues", "Several queues",
     "64-byte frames of 1,024 flows, spread over so many queues of each guest. *reordered* counts "
@@ -157,6 +167,7 @@ GSO = Case(
     (Point("64 KiB", ("--size", "65214", "--offload", "--ring", "256", "--batch", "32")),),
     ("memcpy", "limit", "weft"))
 
+
 def tcp_points():
     for placing in ("", ", guests apart"):
         for control, options in (("", ()), (", CUBIC", ("-C", "cubic"))):
@@ -169,12 +180,12 @@ TCP = Case(
     "tcp", "TCP between two namespaces",
     "iperf3 over two taps, frames of up to 64 KiB with checksum offload, and over two veth pairs "
     "with the kernel's bridge, which works in the context of whoever sends. With the machine's own "
-    "congestion control, and with CUBIC: BBR spaces what it sends out, which takes the guests' core "
-    "longer than either switch; CUBIC sends what it may. Both guests share one core and the "
-    "switch has the other, as in the other cases; or each guest has a core, and the receiver shares "
-    "its own with weft's worker, with adaptive polling. Through taps each frame is copied out of "
-    "the kernel and in again, while the bridge hands on what it got: that tells where the guests do "
-    "not hold it up.",
+    "congestion control, and with CUBIC: BBR spaces what it sends out, which takes the guests' "
+    "core longer than either switch; CUBIC sends what it may. Both guests share one core and the "
+    "switch has the other, as in the other cases; or each guest has a core, and the receiver "
+    "shares its own with weft's worker, with adaptive polling. Through taps each frame is copied "
+    "out of the kernel and in again, while the bridge hands on what it got: that tells where the "
+    "guests do not hold it up.",
     "gbps", "Gbit/s",
     tuple(tcp_points()),
     ("weft", "bridge"), columns=(), namespaces=True)
@@ -214,5 +225,5 @@ WORKERS = Case(
     ("weft",))
 
 ALL = {case.name: case for case in (L2, PORTS, MACS, FLOWS, LATENCY, STARTUP, GSO, TCP, RESPONSE,
-                                    PACKED, QUEUES, GUESTS, WORKERS)}
+                                    PACKED, QUEUES, GUESTS, NEIGHBOURS, WORKERS)}
 DEFAULT = ("l2",)

@@ -244,7 +244,7 @@ class OpenVswitch(Contender):
     name = "ovs"
     title = "OVS-DPDK NORMAL"
     setup = "userspace datapath, action NORMAL, one PMD thread, hugepages"
-    cases = {"l2", "flows", "macs", "latency", "startup", "guests"}
+    cases = {"l2", "flows", "macs", "latency", "startup", "guests", "neighbours"}
 
     SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
     VSWITCHD = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"

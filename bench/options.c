@@ -158,6 +158,11 @@ static bool set_rate(struct generator_options *options, const char *value)
 	return parse_real(value, 0, 1e9, &options->rate);
 }
 
+static bool set_quiet(struct generator_options *options, const char *value)
+{
+	return parse_real(value, 0, 1e9, &options->quiet);
+}
+
 static bool set_warm_up(struct generator_options *options, const char *value)
 {
 	return parse_real(value, 0, 3600, &options->warm_up);
@@ -240,6 +245,8 @@ static const struct option_row rows[] = {
 	{ "batch", "N", "frames worked on at once (128)", set_batch },
 	{ "gather", "N", "leave a ring alone until so many entries wait (1)", set_gather },
 	{ "rate", "PPS", "frames a second of each guest (0: all that the rings take)", set_rate },
+	{ "quiet", "PPS", "of the first guest instead, of whose frames alone latency is taken",
+	  set_quiet },
 	{ "warm-up", "SECONDS", "traffic before measuring (0.2)", set_warm_up },
 	{ "duration", "SECONDS", "of the measurement (1)", set_duration },
 	{ "timeout", "SECONDS", "for the backend to appear and to forward (10)", set_timeout },

@@ -214,8 +214,11 @@ static uint32_t merged_length(struct driver_ring *ring, uint32_t length, uint32_
 	return length;
 }
 
-static void count_latency(struct traffic *traffic, const struct stream_stamp *stamp, uint64_t now)
+static void count_latency(struct traffic *traffic, const struct stream *stream,
+			  const struct stream_stamp *stamp, uint64_t now)
 {
+	if (traffic->options->quiet > 0 && stream->sender != 0)
+		return;
 	if (traffic->latency != NULL && (stamp->sequence & traffic->latency_mask) == 0)
 		histogram_add(traffic->latency, (uint32_t)now - stamp->time);
 }
@@ -265,7 +268,7 @@ static void check_frame(struct traffic *traffic, struct stream *stream, struct d
 	else
 		stamp = stream_check_pieces(stream, slot, length);
 	if (stamp != NULL)
-		count_latency(traffic, stamp, now);
+		count_latency(traffic, stream, stamp, now);
 }
 
 static uint32_t receive_batch(struct traffic *traffic, const struct traffic_guest *guest,
@@ -410,12 +413,14 @@ static uint32_t receive_impatiently(struct traffic *traffic)
 
 static void start_paces(struct traffic *traffic, uint64_t now)
 {
-	double rate = traffic->options->rate / traffic->cycles_per_second / traffic->queue_count;
+	double scale = 1 / (traffic->cycles_per_second * traffic->queue_count);
+	double rate = traffic->options->rate * scale, quiet = traffic->options->quiet * scale;
 
 	for (uint32_t i = 0; i < traffic->guest_count; i++)
 		for (uint32_t j = 0; j < traffic->queue_count; j++)
-			traffic->guests[i].queues[j].pace =
-			    (struct traffic_pace){ .start = now, .per_cycle = rate };
+			traffic->guests[i].queues[j].pace = (struct traffic_pace){
+				.start = now, .per_cycle = i == 0 && quiet > 0 ? quiet : rate
+			};
 }
 
 double traffic_run(struct traffic *traffic, double seconds)
