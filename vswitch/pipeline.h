@@ -22,6 +22,7 @@ struct worker_context {
 	struct snapshot *snapshot;
 	uint64_t generation; /* of snapshot; 0: none */
 	struct worker_plan *plan;
+	struct turns turns; /* of the plan's active queues */
 	struct burst *in;   /* what arrived */
 	struct burst *edge; /* what edges made of it */
 	uint32_t now;	    /* seconds, of clock_seconds() */

@@ -13,6 +13,7 @@
 #include "base/vnet_header.h"
 #include "vswitch/config.h"
 #include "vswitch/config_node.h"
+#include "vswitch/turns.h"
 
 #include <jansson.h>
 #include <stdatomic.h>
@@ -49,7 +50,8 @@ struct port_queue {
 	 * started; its worker swaps it to false and polls the queue. */
 	_Atomic bool attention;
 	/* Receive side, the worker's own. */
-	bool active;		 /* polled; else asleep on wake_fd */
+	bool active; /* polled; else asleep on wake_fd */
+	struct turn turn;
 	uint64_t active_until;	 /* goes quiet at this time (TSC) if nothing comes */
 	_Atomic uint64_t cycles; /* TSC it took, estimated; control reads */
 	uint64_t cycles_seen;	 /* control's: of these, at its last look */

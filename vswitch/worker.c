@@ -136,6 +136,7 @@ static void context_adopt(struct worker_context *context, uint64_t now)
 		context->snapshot = snapshot;
 		context->generation = snapshot->generation;
 		context->plan = &snapshot->plans[worker->id];
+		turns_reset(&context->turns);
 		plan_adopt(context->plan);
 		rescan = true;
 	}
@@ -222,7 +223,12 @@ static uint32_t context_poll(struct worker_context *context, uint64_t now)
 		uint32_t n = 0;
 
 		if (queue_running(queue)) {
+			if (!turns_may_poll(&context->turns, &queue->turn)) {
+				i++;
+				continue;
+			}
 			n = queue_poll(context, queue);
+			turns_took(&context->turns, &queue->turn, n);
 			if (n > 0) {
 				taken += n;
 				queue->active_until = now + stay;
@@ -233,8 +239,10 @@ static uint32_t context_poll(struct worker_context *context, uint64_t now)
 			}
 		}
 		queue->active = false;
+		turns_leave(&context->turns, &queue->turn);
 		plan->active[i] = plan->active[--plan->active_count];
 	}
+	turns_end_round(&context->turns);
 	return taken;
 }
 
