@@ -44,7 +44,8 @@ def parse_arguments():
                         help="nice value of all that is measured; below 0 needs root")
     parser.add_argument("--vpp", metavar="PROGRAM", help="VPP, which is not looked for")
     parser.add_argument("--docs", metavar="DIRECTORY",
-                        help="write performance.md and its plots there")
+                        help="write performance.md and its plots there, or what of it was "
+                             "measured")
     parser.add_argument("--output", metavar="DIRECTORY",
                         help="results.json and plots (BUILD/bench-results)")
     parser.add_argument("--from", dest="source", metavar="FILE",

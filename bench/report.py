@@ -230,11 +230,13 @@ def print_tables(results):
 
 
 def distributions(results):
-    """{label: {us: frames}} of weft's latencies, from all valid runs."""
+    """{label: {us: frames}} of weft's latencies in that case, from all valid runs."""
     found = {}
     for record in results["records"]:
+        if (record["case"], record["contender"], record["dropped"]) != ("latency", "weft", None):
+            continue
         pairs = record.get("latency_us", {}).get("histogram")
-        if pairs and record["contender"] == "weft" and record["dropped"] is None:
+        if pairs:
             sums = found.setdefault(record["point"], {})
             for us, frames in pairs:
                 sums[us] = sums.get(us, 0) + frames
@@ -364,8 +366,17 @@ figures of one case compare. *weft / base* holds weft's figure against its own o
 where it is what limits."""
 
 
-def write_document(results, directory):
-    plots = write_plots(results, directory)
+def case_section(case, results, plots):
+    lines = [f"## {case.title}", "", f"{case.text} {apart(case, results).capitalize()}.", ""]
+    lines += markdown_table(*table(case, results))
+    if case.name in plots:
+        lines += ["", f"![{case.title}]({case.name}.svg)"]
+    if case.name == "latency" and distributions(results):
+        lines += ["", f"![Latency by percentile]({DISTRIBUTIONS})"]
+    return "\n".join(lines)
+
+
+def whole_document(results, plots):
     names = sorted({record["contender"] for record in results["records"]},
                    key=list(TITLES).index)
     dropped = sum(1 for record in results["records"] if record["dropped"])
@@ -377,13 +388,40 @@ def write_document(results, directory):
     lines += [f"- **{TITLES[name]}**: {SETUPS[name]}" for name in names]
     lines += [f"- without {TITLES[name]}: {why}" for name, why in results["absent"].items()]
     for case in measured_cases(results):
-        lines += ["", f"## {case.title}", "",
-                  f"{case.text} {apart(case, results).capitalize()}.", ""]
-        lines += markdown_table(*table(case, results))
-        if case.name in plots:
-            lines += ["", f"![{case.title}]({case.name}.svg)"]
-        if case.name == "latency" and distributions(results):
-            lines += ["", f"![Latency by percentile]({DISTRIBUTIONS})"]
+        lines += ["", case_section(case, results, plots)]
     lines += scaling(results)
-    with open(os.path.join(directory, "performance.md"), "w") as file:
-        file.write("\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"
+
+
+def amend_document(text, results, plots):
+    """The document with the sections of these results' cases in their places, each with a word on
+    where they are from."""
+    order = [case.title for case in cases.ALL.values()]
+    parts = text.rstrip("\n").split("\n\n## ")
+    machine = results["machine"]
+    for case in measured_cases(results):
+        section = case_section(case, results, plots)[len("## "):] + \
+            f"\n\nMeasured apart from the other cases, on {machine['processor']}, kernel " \
+            f"{machine['kernel']}, TCP's congestion control {machine['congestion control of TCP']}."
+        place = order.index(case.title)
+        titles = [part.split("\n", 1)[0] for part in parts]
+        if case.title in titles:
+            parts[titles.index(case.title)] = section
+        else:
+            before = [titles.index(title) for title in order[:place] if title in titles]
+            parts.insert(max(before) + 1, section)
+    return "\n\n## ".join(parts) + "\n"
+
+
+def write_document(results, directory):
+    """Writes performance.md; where there is one already and not all cases were measured now, only
+    their sections."""
+    plots = write_plots(results, directory)
+    path = os.path.join(directory, "performance.md")
+    if len(measured_cases(results)) < len(cases.ALL) and os.path.exists(path):
+        with open(path) as file:
+            text = amend_document(file.read(), results, plots)
+    else:
+        text = whole_document(results, plots)
+    with open(path, "w") as file:
+        file.write(text)
