@@ -1,14 +1,14 @@
 /* Which of a worker's active queues are polled in a round.
  *
- * A quiet one always is, so that what comes on it waits for one burst, however many others are
- * busy. Of those that fill their bursts only one is, for several bursts in a row: the frames of its
- * ring then stay in the processor's cache from one use of a buffer to the next, which those of many
- * rings in turn would not.
+ * Those that fill their bursts take turns: only one of them is polled, for several bursts in a row,
+ * and all others are. So what comes on a quiet queue waits for one burst of the full ones, however
+ * many they are; and the frames of a full ring stay in the processor's cache from one use of a
+ * buffer to the next, which those of many rings in turn would not.
  *
  * Nobody gets more than the others by that. In a lap each queue may bring the same number of
- * frames, in bursts of any length; one that has waits for the next lap, which begins when all that
- * were full have had theirs. A lap has the same length however many they are: that is how long a
- * full one waits.
+ * frames, in bursts of any length; one that has waits for the next lap, which begins when no full
+ * one waits for its turn. A lap is of 32 bursts, or one of each full queue where they are more:
+ * that is how long a full one waits.
  *
  * Pure; the worker's thread. */
 #ifndef WEFT_VSWITCH_TURNS_H
@@ -25,56 +25,56 @@
 
 /* A queue's. All zero at first. */
 struct turn {
-	bool full;	/* it brought as much as a burst takes when it was polled last */
-	bool held;	/* it has been the holder in this lap */
-	uint32_t lap;	/* the one it was looked at in last */
-	int32_t credit; /* frames it may still bring in that; below 0: it had too many */
+	bool full;    /* it brought as much as a burst takes when it was polled last */
+	uint32_t lap; /* the one it was looked at in last ... */
+	uint32_t
+	    frames; /* ... and what it brought in that, and in the one before above its share */
 };
 
-/* A worker's. */
+/* A worker's. All zero at first. */
 struct turns {
 	struct turn *holder; /* the full queue that is polled; NULL: whichever comes next */
 	uint32_t lap;	     /* number of the current one */
-	uint32_t holders;    /* queues that have been it in this lap */
-	int32_t share;	     /* frames a queue may bring in this lap */
+	uint32_t share;	     /* frames a queue may bring in this lap; smaller when more are full */
+	uint32_t last_share; /* of the lap before, as it was in the end */
+	uint32_t waiting;    /* full ones passed over in this round */
 	bool polled;	     /* a full one, in this round */
-	bool waiting;	     /* a full one was passed over in this round */
 };
 
-/* With other queues than before. */
-static inline void turns_reset(struct turns *turns)
+/* Queues may have gone to another worker, or be no more. Who had his share still has had it. */
+static inline void turns_forget_holder(struct turns *turns)
 {
-	*turns = (struct turns){ .lap = turns->lap + 1, .share = TURNS_LAP * BURST_FRAMES };
+	turns->holder = NULL;
 }
 
 /* Whether the queue is to be polled now. */
 static inline bool turns_may_poll(struct turns *turns, struct turn *turn)
 {
 	if (turn->lap != turns->lap) {
+		uint32_t above =
+		    turn->frames > turns->last_share ? turn->frames - turns->last_share : 0;
+
+		/* A share that became smaller in the middle of a lap is not held against it. */
+		turn->frames = above < BURST_FRAMES ? above : BURST_FRAMES - 1;
 		turn->lap = turns->lap;
-		turn->held = false;
-		turn->credit = turns->share + (turn->credit < 0 ? turn->credit : 0);
 	}
-	if (turn->credit <= 0)
+	if (turn->frames >= turns->share)
 		return false;
 	if (!turn->full || (turns->holder == NULL ? !turns->polled : turns->holder == turn))
 		return true;
-	turns->waiting = true;
+	turns->waiting++;
 	return false;
 }
 
 /* The queue was polled and has brought `frames`. */
 static inline void turns_took(struct turns *turns, struct turn *turn, uint32_t frames)
 {
-	turn->credit -= (int32_t)frames;
+	turn->frames += frames;
 	turn->full = frames >= BURST_FRAMES;
 	turns->polled |= turn->full;
-	if (turns->holder == NULL && turn->full) {
+	if (turns->holder == NULL && turn->full)
 		turns->holder = turn;
-		turns->holders += !turn->held;
-		turn->held = true;
-	}
-	if (turns->holder == turn && (!turn->full || turn->credit <= 0))
+	if (turns->holder == turn && (!turn->full || turn->frames >= turns->share))
 		turns->holder = NULL;
 }
 
@@ -89,14 +89,21 @@ static inline void turns_leave(struct turns *turns, struct turn *turn)
 /* All queues have been polled or passed over. */
 static inline void turns_end_round(struct turns *turns)
 {
-	if (turns->holder == NULL && !turns->waiting) {
-		uint32_t bursts = turns->holders > 1 ? TURNS_LAP / turns->holders : TURNS_LAP;
+	if (turns->waiting > 0) {
+		uint32_t bursts = TURNS_LAP / (turns->waiting + 1);
+		uint32_t share = (bursts > 0 ? bursts : 1) * BURST_FRAMES;
 
-		turns->share = (int32_t)((bursts > 0 ? bursts : 1) * BURST_FRAMES);
-		turns->holders = 0;
+		if (share < turns->share)
+			turns->share = share;
+		if (turns->holder != NULL && turns->holder->frames >= turns->share)
+			turns->holder = NULL;
+	} else if (turns->holder == NULL) {
+		turns->last_share = turns->share;
+		turns->share = TURNS_LAP * BURST_FRAMES;
 		turns->lap++;
 	}
-	turns->polled = turns->waiting = false;
+	turns->waiting = 0;
+	turns->polled = false;
 }
 
 #endif

@@ -136,7 +136,7 @@ static void context_adopt(struct worker_context *context, uint64_t now)
 		context->snapshot = snapshot;
 		context->generation = snapshot->generation;
 		context->plan = &snapshot->plans[worker->id];
-		turns_reset(&context->turns);
+		turns_forget_holder(&context->turns);
 		plan_adopt(context->plan);
 		rescan = true;
 	}

@@ -31,7 +31,7 @@ static void rig_start(struct rig *rig, uint32_t count, uint32_t brings)
 	rig->count = count;
 	for (uint32_t i = 0; i < count; i++)
 		rig->queues[i].brings = brings;
-	turns_reset(&rig->turns);
+	turns_end_round(&rig->turns);
 }
 
 static void queue_round(struct rig *rig, struct queue *queue)
@@ -126,8 +126,7 @@ static void test_full_wait_for_a_lap(void **state)
 		static struct rig rig;
 
 		rig_start(&rig, count, BURST_FRAMES);
-		/* The first laps still find out how many there are. */
-		for (uint32_t round = 0; round < 2 * QUEUES * TURNS_LAP; round++)
+		for (uint32_t round = 0; round < ROUNDS; round++)
 			rig_round(&rig);
 		for (uint32_t i = 0; i < count; i++)
 			rig.queues[i].waited_most = 0;
@@ -200,21 +199,40 @@ static void test_holder_has_nothing_left(void **state)
 		assert_int_equal(rig_round(&rig), 1);
 }
 
-/* Other queues than before, among them some that were full or had had their share. */
-static void test_reset(void **state)
+/* A worker that gets a new snapshot again and again, each time in the middle of a turn. */
+static void test_holder_forgotten(void **state)
 {
 	static struct rig rig;
 
-	rig_start(&rig, 4, BURST_FRAMES);
-	for (uint32_t round = 0; round < 20; round++)
+	rig_start(&rig, 10, BURST_FRAMES);
+	for (uint32_t round = 0; round < ROUNDS; round++) {
 		rig_round(&rig);
-	turns_reset(&rig.turns);
-	for (uint32_t i = 0; i < rig.count; i++)
-		rig.queues[i].frames = 0;
-	for (uint32_t round = 0; round < ROUNDS; round++)
-		assert_int_equal(rig_round(&rig), 1);
-	for (uint32_t i = 0; i < rig.count; i++)
-		assert_true(rig.queues[i].frames > 0);
+		if (round % 2 == 0)
+			turns_forget_holder(&rig.turns);
+	}
+	for (uint32_t i = 1; i < rig.count; i++)
+		assert_in_range(rig.queues[i].frames,
+				rig.queues[0].frames - 2 * TURNS_LAP * BURST_FRAMES,
+				rig.queues[0].frames + 2 * TURNS_LAP * BURST_FRAMES);
+}
+
+/* Many become full at once, beside one that was alone before: two rounds pass until it is known. */
+static void test_many_become_full(void **state)
+{
+	for (uint32_t before = 1; before < 2 * TURNS_LAP; before++) {
+		static struct rig rig;
+
+		rig_start(&rig, QUEUES, 0);
+		rig.queues[0].brings = BURST_FRAMES;
+		for (uint32_t round = 0; round < before; round++)
+			rig_round(&rig);
+		for (uint32_t i = 1; i < QUEUES; i++)
+			rig.queues[i].brings = BURST_FRAMES;
+		for (uint32_t round = 0; round < 10 * QUEUES; round++)
+			rig_round(&rig);
+		for (uint32_t i = 0; i < QUEUES; i++)
+			assert_true(rig.queues[i].waited_most <= QUEUES + 2);
+	}
 }
 
 int main(void)
@@ -229,7 +247,8 @@ int main(void)
 		cmocka_unit_test(test_nearly_full_gets_no_more),
 		cmocka_unit_test(test_holder_leaves),
 		cmocka_unit_test(test_holder_has_nothing_left),
-		cmocka_unit_test(test_reset),
+		cmocka_unit_test(test_holder_forgotten),
+		cmocka_unit_test(test_many_become_full),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
