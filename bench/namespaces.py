@@ -64,7 +64,8 @@ class Namespaces:
         self.ip(index, "link", "set", interface, "up")
 
     def start_unpaced(self):
-        """A socket that begins with BBR keeps its pacing under whatever it is given afterwards."""
+        """Sockets begin with Reno: one that begins with BBR keeps its pacing under whatever it is
+        given afterwards. Reno is the one that a namespace may always choose."""
         for index in (0, 1):
             run(*self.command(index, "sh", "-c",
                               "echo reno >/proc/sys/net/ipv4/tcp_congestion_control"))

@@ -245,7 +245,7 @@ static const struct option_row rows[] = {
 	{ "batch", "N", "frames worked on at once (128)", set_batch },
 	{ "gather", "N", "leave a ring alone until so many entries wait (1)", set_gather },
 	{ "rate", "PPS", "frames a second of each guest (0: all that the rings take)", set_rate },
-	{ "quiet", "PPS", "of the first guest instead, of whose frames alone latency is taken",
+	{ "quiet", "PPS", "frames a second of the first guest, of which alone latency is taken",
 	  set_quiet },
 	{ "warm-up", "SECONDS", "traffic before measuring (0.2)", set_warm_up },
 	{ "duration", "SECONDS", "of the measurement (1)", set_duration },

@@ -22,8 +22,8 @@ struct generator_options {
 	uint32_t batch;
 	uint32_t gather;
 	double rate; /* frames a second of each guest that sends; 0: all that the rings take */
-	double
-	    quiet; /* of the first guest instead, and latency is that of its frames; 0: no matter */
+	/* Of the first guest instead, whose frames alone count for latency then; 0: no matter. */
+	double quiet;
 	double warm_up, duration;
 	double timeout;
 	int core;

@@ -396,19 +396,20 @@ def whole_document(results, plots):
 def amend_document(text, results, plots):
     """The document with the sections of these results' cases in their places, each with a word on
     where they are from."""
-    order = [case.title for case in cases.ALL.values()]
+    order = ["Contenders"] + [case.title for case in cases.ALL.values()]
     parts = text.rstrip("\n").split("\n\n## ")
     machine = results["machine"]
     for case in measured_cases(results):
+        control = machine.get("congestion control of TCP", "unknown")
         section = case_section(case, results, plots)[len("## "):] + \
             f"\n\nMeasured apart from the other cases, on {machine['processor']}, kernel " \
-            f"{machine['kernel']}, TCP's congestion control {machine['congestion control of TCP']}."
-        place = order.index(case.title)
+            f"{machine['kernel']}, TCP's congestion control {control}."
         titles = [part.split("\n", 1)[0] for part in parts]
         if case.title in titles:
             parts[titles.index(case.title)] = section
         else:
-            before = [titles.index(title) for title in order[:place] if title in titles]
+            before = [titles.index(title) for title in order[:order.index(case.title)]
+                      if title in titles]
             parts.insert(max(before) + 1, section)
     return "\n\n## ".join(parts) + "\n"
 
