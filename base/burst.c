@@ -104,6 +104,19 @@ void frame_copy_out(const struct frame *frame, uint32_t offset, uint32_t length,
 	}
 }
 
+uint32_t frame_parts(const struct frame *frame, struct iovec *parts, uint32_t room)
+{
+	uint32_t count = 0;
+
+	if (1u + frame->segment_count > room)
+		return 0;
+	parts[count++] = (struct iovec){ frame->head, frame->head_length };
+	for (uint32_t i = 0; i < frame->segment_count; i++)
+		parts[count++] = (struct iovec){ (void *)(uintptr_t)frame->segments[i].base,
+						 frame->segments[i].length };
+	return count;
+}
+
 void frame_clone(struct frame *to, uint8_t *head, const struct frame *from)
 {
 	/* Its segment would still change, under the clone's hands. */

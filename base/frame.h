@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/uio.h>
 
 /* Writable bytes before head: virtio-net header, VLAN tags. With the 12 bytes of that header before
  * it a head begins where a cache line does, as a guest's buffer mostly does too: so the copies in
@@ -107,7 +108,7 @@ static inline uint64_t frame_kind(const struct frame *frame)
 #define BURST_FRAMES 256u
 /* One chain of the longest ring, and 16 for each other frame. */
 #define BURST_SEGMENTS (32768u + 16u * BURST_FRAMES)
-#define BURST_BULK     (1024u * 1024u)
+#define BURST_BULK     (64u * 65536u)
 
 struct burst {
 	uint32_t count;			/* frames[0..count) are valid */
@@ -154,6 +155,10 @@ void frame_pull(struct frame *frame);
 /* Copies `length` bytes from `offset` of the frame to `to`; the caller has checked that
  * offset + length <= frame->length. */
 void frame_copy_out(const struct frame *frame, uint32_t offset, uint32_t length, void *to);
+
+/* Points `parts`, where there is room for `room`, at the frame's pieces in their order. Returns how
+ * many they are, or 0 when there are more than that. */
+uint32_t frame_parts(const struct frame *frame, struct iovec *parts, uint32_t room);
 
 /* Makes *to the same frame as *from, which is not shallow, but with a head of its own at `head`
  * (FRAME_HEADROOM before it, FRAME_HEAD_MAX behind), which the caller may edit; segments stay

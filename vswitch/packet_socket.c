@@ -326,22 +326,6 @@ uint32_t packet_socket_receive(struct packet_socket *s, struct burst *burst,
 	return (uint32_t)n;
 }
 
-/* Adds the frame's pieces to `parts`, where there is room for `room`; how many they are, 0 when it
- * is not enough. */
-static uint32_t add_parts(struct packet_socket *s, const struct frame *frame, struct iovec *parts,
-			  uint32_t room)
-{
-	uint32_t count = 0;
-
-	if (1u + frame->segment_count > room)
-		return 0;
-	parts[count++] = (struct iovec){ frame->head, frame->head_length };
-	for (uint32_t i = 0; i < frame->segment_count; i++)
-		parts[count++] = (struct iovec){ (void *)(uintptr_t)frame->segments[i].base,
-						 frame->segments[i].length };
-	return count;
-}
-
 /* Makes messages of as many frames as there is room for, at least one; how many. No frame is longer
  * than `linear`: on its way it has been given one tag at most. */
 static uint32_t make_messages(struct packet_socket *s, struct frame *const *frames, uint32_t count)
@@ -355,7 +339,7 @@ static uint32_t make_messages(struct packet_socket *s, struct frame *const *fram
 
 		vnet_header_from_frame(frames[i], &s->out_headers[i]);
 		parts[0] = (struct iovec){ &s->out_headers[i], VNET_HEADER_LEGACY };
-		n = add_parts(s, frames[i], parts + 1, (room < IOV_LIMIT ? room : IOV_LIMIT) - 1);
+		n = frame_parts(frames[i], parts + 1, (room < IOV_LIMIT ? room : IOV_LIMIT) - 1);
 		if (n == 0) {
 			/* It waits for a call in which there is more room, or for the copy. */
 			if (frames[i]->segment_count + 2u <= IOV_LIMIT || linear_used)

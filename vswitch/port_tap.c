@@ -12,40 +12,56 @@
 #include "vswitch/netlink.h"
 #include "vswitch/options.h"
 #include "vswitch/tap_device.h"
+#include "vswitch/tap_queue.h"
 #include "vswitch/tap_uplink.h"
 
 #include <errno.h>
 #include <event2/event.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/uio.h>
 #include <unistd.h>
-
-#define IOV_LIMIT 1024u /* of the kernel */
 
 struct tap {
 	struct tap_device device;
-	int gone_fd; /* eventfd: a worker found the interface gone */
+	struct tap_queue *queues[CONFIG_TAP_QUEUES_MAX]; /* of the device's files */
+	struct tap_end end;
 	struct event *gone_event;
 	struct event *retry_timer;   /* control: to make it again */
 	struct tap_uplink *uplink;   /* control: what the host's side was made; NULL: left alone */
 	struct netlink_watch *watch; /* control: of an uplink; else NULL */
 	char fault[ERROR_TEXT_MAX];
-	_Atomic bool gone; /* workers set (relaxed); they leave the files alone from then on */
-	uint8_t *linear;   /* FRAME_LENGTH_MAX bytes a send queue, for frames of too many pieces */
 };
 
 static const struct tap_uplink no_uplink;
 
-static bool is_gone(const struct tap *tap)
+static void start_queues(struct port *port);
+
+static void close_device(struct tap *tap)
 {
-	return atomic_load_explicit(&tap->gone, memory_order_relaxed);
+	for (uint16_t i = 0; i < tap->device.queues; i++) {
+		tap_queue_destroy(tap->queues[i]);
+		tap->queues[i] = NULL;
+	}
+	tap_device_close(&tap->device);
 }
 
-static void start_queues(struct port *port);
+/* The interface, and a queue for each of its files. 0, or -errno with the error set and nothing
+ * left. */
+static int open_device(struct port *port, struct tap *tap, struct error *error)
+{
+	int rc = tap_device_open(&port->config.options.tap, &tap->device, error);
+
+	for (uint16_t i = 0; rc == 0 && i < tap->device.queues; i++) {
+		tap->queues[i] = tap_queue_create(tap->device.fds[i], &tap->end);
+		if (!tap->queues[i])
+			rc = error_set(error, ENOMEM, "out of memory");
+	}
+	if (rc != 0)
+		close_device(tap);
+	return rc;
+}
 
 static void retry_later(struct tap *tap)
 {
@@ -71,20 +87,20 @@ static void on_retry(evutil_socket_t fd, short what, void *context)
 	struct tap *tap = port->private;
 	struct error error;
 
-	if (tap_device_open(&port->config.options.tap, &tap->device, &error) != 0) {
+	if (open_device(port, tap, &error) != 0) {
 		set_fault(port, error.text);
 		retry_later(tap);
 		return;
 	}
 	if (tap->uplink &&
 	    tap_uplink_change(tap->device.name, &no_uplink, tap->uplink, &error) != 0) {
-		tap_device_close(&tap->device);
+		close_device(tap);
 		set_fault(port, error.text);
 		retry_later(tap);
 		return;
 	}
 	/* relaxed: no worker is in the queues. */
-	atomic_store_explicit(&tap->gone, false, memory_order_relaxed);
+	atomic_store_explicit(&tap->end.gone, false, memory_order_relaxed);
 	log_info("port %s: interface %s is back", port->name, tap->device.name);
 	tap->fault[0] = '\0';
 	port->fault = NULL;
@@ -106,7 +122,7 @@ static void on_gone(evutil_socket_t fd, short what, void *context)
 	port_set_link(port, false);
 	if (tap->device.given || port->config.options.tap.existing)
 		return; /* whoever made it may make another, and say so */
-	tap_device_close(&tap->device);
+	close_device(tap);
 	retry_later(tap);
 }
 
@@ -120,7 +136,7 @@ static void on_link(void *context, const struct netlink_link *link)
 	struct error error;
 
 	/* Messages may be older than what we have made of it since; of its end a worker tells. */
-	if (is_gone(tap) || netlink_get_link(tap->device.name, &now, NULL) != 0 ||
+	if (tap_end_is_gone(&tap->end) || netlink_get_link(tap->device.name, &now, NULL) != 0 ||
 	    now.up == atomic_load_explicit(&port->link, memory_order_relaxed))
 		return;
 	if (now.up && tap->uplink &&
@@ -140,10 +156,9 @@ static void tap_free(struct tap *tap)
 		event_free(tap->retry_timer);
 	if (tap->gone_event)
 		event_free(tap->gone_event);
-	if (tap->gone_fd >= 0)
-		close(tap->gone_fd);
-	tap_device_close(&tap->device);
-	free(tap->linear);
+	if (tap->end.event_fd >= 0)
+		close(tap->end.event_fd);
+	close_device(tap);
 	free(tap->uplink);
 	free(tap);
 }
@@ -166,12 +181,9 @@ static void start_queues(struct port *port)
 	struct tap *tap = port->private;
 
 	for (uint16_t i = 0; i < tap->device.queues; i++) {
-		int fd = tap->device.fds[i];
-
-		port->receive_queues[i].handle = port->send_queues[i].handle = tap;
-		port->receive_queues[i].fd = port->send_queues[i].fd = fd;
+		port->receive_queues[i].handle = port->send_queues[i].handle = tap->queues[i];
 		port_queue_start(&port->send_queues[i], -1);
-		port_queue_start(&port->receive_queues[i], fd);
+		port_queue_start(&port->receive_queues[i], tap->device.fds[i]);
 	}
 }
 
@@ -193,9 +205,10 @@ int tap_uplink_configure(struct port *port, const struct tap_uplink *uplink, str
 		return error_set(error, ENOMEM, "out of memory");
 	*copy = *uplink;
 	/* While it is gone there is nothing to do; on_retry() will. */
-	rc = is_gone(tap) ? 0
-			  : tap_uplink_change(tap->device.name,
-					      tap->uplink ? tap->uplink : &no_uplink, copy, error);
+	rc = tap_end_is_gone(&tap->end)
+		 ? 0
+		 : tap_uplink_change(tap->device.name, tap->uplink ? tap->uplink : &no_uplink, copy,
+				     error);
 	free(tap->uplink);
 	tap->uplink = rc == 0 ? copy : NULL;
 	if (rc != 0)
@@ -207,7 +220,7 @@ void tap_uplink_withdraw(struct port *port)
 {
 	struct tap *tap = port->private;
 
-	if (tap->uplink && !is_gone(tap))
+	if (tap->uplink && !tap_end_is_gone(&tap->end))
 		tap_uplink_change(tap->device.name, tap->uplink, &no_uplink, NULL);
 	free(tap->uplink);
 	tap->uplink = NULL;
@@ -216,10 +229,10 @@ void tap_uplink_withdraw(struct port *port)
 static int watch_for_end(struct port *port, struct event_base *loop, struct tap *tap,
 			 struct error *error)
 {
-	tap->gone_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	if (tap->gone_fd < 0)
+	tap->end.event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (tap->end.event_fd < 0)
 		return error_set(error, errno, "no eventfd: %s", strerror(errno));
-	tap->gone_event = event_new(loop, tap->gone_fd, EV_READ | EV_PERSIST, on_gone, port);
+	tap->gone_event = event_new(loop, tap->end.event_fd, EV_READ | EV_PERSIST, on_gone, port);
 	tap->retry_timer = evtimer_new(loop, on_retry, port);
 	if (!tap->gone_event || !tap->retry_timer || event_add(tap->gone_event, NULL) != 0)
 		return error_set(error, ENOMEM, "out of memory");
@@ -234,8 +247,8 @@ static int tap_open(struct port *port, struct event_base *loop, struct error *er
 
 	if (!tap)
 		return error_set(error, ENOMEM, "out of memory");
-	tap->gone_fd = -1;
-	rc = tap_device_open(&port->config.options.tap, &tap->device, error);
+	tap->end.event_fd = -1;
+	rc = open_device(port, tap, error);
 	if (rc != 0)
 		goto fail;
 	rc = watch_for_end(port, loop, tap, error);
@@ -244,8 +257,7 @@ static int tap_open(struct port *port, struct event_base *loop, struct error *er
 	if (rc != 0)
 		goto fail;
 	queues = tap->device.queues;
-	tap->linear = malloc((size_t)queues * FRAME_LENGTH_MAX);
-	rc = tap->linear ? port_set_queues(port, queues, queues) : -ENOMEM;
+	rc = port_set_queues(port, queues, queues);
 	if (rc != 0) {
 		error_set(error, -rc, "out of memory");
 		goto fail;
@@ -260,175 +272,26 @@ fail:
 	return rc;
 }
 
-/* Worker: tells control, once. */
-static void report_gone(struct tap *tap)
-{
-	uint64_t one = 1;
-
-	if (atomic_exchange_explicit(&tap->gone, true, memory_order_relaxed))
-		return;
-	while (write(tap->gone_fd, &one, sizeof(one)) < 0 && errno == EINTR)
-		;
-}
-
-/* Makes a frame of `length` bytes that were read to its place in the burst, or drops it. */
-static void accept_frame(struct burst *burst, const struct vnet_header *header, uint32_t length,
-			 struct port_counters *counters)
-{
-	struct frame *frame = &burst->frames[burst->count];
-	enum drop_reason reason;
-
-	if (length < FRAME_LENGTH_MIN || length > FRAME_LENGTH_MAX) {
-		counter_drop(counters,
-			     length < FRAME_LENGTH_MIN ? DROP_FRAME_SHORT : DROP_FRAME_LONG, 1);
-		return;
-	}
-	memset(frame, 0, sizeof(*frame));
-	frame->head = burst_head(burst, burst->count);
-	frame->length = length;
-	frame->head_length = (uint16_t)(length < FRAME_HEAD_MAX ? length : FRAME_HEAD_MAX);
-	if (length > FRAME_HEAD_MAX) {
-		struct frame_segment *segment = &burst->segments[burst->segment_count];
-
-		segment->base = burst->bulk + burst->bulk_used;
-		segment->length = length - FRAME_HEAD_MAX;
-		frame->segments = segment;
-		frame->segment_count = 1;
-	}
-	if (!vnet_header_to_frame(header, frame, OFFLOAD_ALL, &reason)) {
-		counter_drop(counters, reason, 1);
-		return;
-	}
-	if (length > FRAME_HEAD_MAX) {
-		burst->segment_count++;
-		burst->bulk_used += length - FRAME_HEAD_MAX;
-	}
-	burst->count++;
-	counter_add(&counters->receive_packets, 1);
-	counter_add(&counters->receive_bytes, length);
-}
-
 static uint32_t tap_receive(struct port_queue *queue, struct burst *burst,
 			    struct port_counters *counters)
 {
-	struct tap *tap = queue->handle;
-	uint32_t taken = 0;
-
-	if (is_gone(tap))
-		return 0;
-	/* Frames that are dropped fill no burst, so both are counted. */
-	while (taken < BURST_FRAMES && burst->count < burst->limit &&
-	       burst->segment_count < BURST_SEGMENTS &&
-	       BURST_BULK - burst->bulk_used >= FRAME_LENGTH_MAX) {
-		struct vnet_header header;
-		struct iovec parts[] = {
-			{ &header, sizeof(header) },
-			{ burst_head(burst, burst->count), FRAME_HEAD_MAX },
-			/* One byte more than the longest frame has left, so that a longer one shows
-			 * itself and is not taken for whole. */
-			{ burst->bulk + burst->bulk_used, FRAME_LENGTH_MAX - FRAME_HEAD_MAX + 1 },
-		};
-		ssize_t n = readv(queue->fd, parts, 3);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0) {
-			if (errno == EBADFD)
-				report_gone(tap);
-			break;
-		}
-		taken++;
-		if ((size_t)n < sizeof(header)) {
-			counter_drop(counters, DROP_CHAIN_HEADER, 1);
-			continue;
-		}
-		accept_frame(burst, &header, (uint32_t)n - (uint32_t)sizeof(header), counters);
-	}
-	return taken;
-}
-
-/* Goes quiet. The file is watched by its edges, so what came before must be seen here. */
-static bool tap_arm(struct port_queue *queue)
-{
-	struct pollfd look = { .fd = queue->fd, .events = POLLIN };
-
-	return is_gone(queue->handle) || poll(&look, 1, 0) <= 0 || !(look.revents & POLLIN);
-}
-
-static enum drop_reason write_error(struct tap *tap, int code)
-{
-	switch (code) {
-	case EAGAIN:
-	case ENOBUFS:
-	case ENOMEM:
-		return DROP_NO_BUFFERS;
-	case EBADFD:
-		report_gone(tap);
-		return DROP_PORT_DOWN;
-	case EIO: /* the interface is set down */
-		return DROP_PORT_DOWN;
-	case EMSGSIZE:
-		return DROP_FRAME_TOO_LONG_FOR_PORT;
-	default:
-		return DROP_WRITE_FAILED;
-	}
-}
-
-/* One frame out. 0 or -errno. */
-static int write_frame(struct port_queue *queue, const struct frame *frame)
-{
-	struct tap *tap = queue->handle;
-	struct vnet_header header;
-	struct iovec parts[IOV_LIMIT];
-	int count = 0;
-	ssize_t n;
-
-	vnet_header_from_frame(frame, &header);
-	parts[count++] = (struct iovec){ &header, sizeof(header) };
-	if (2u + frame->segment_count > IOV_LIMIT) {
-		uint8_t *linear = tap->linear + (size_t)queue->index * FRAME_LENGTH_MAX;
-
-		if (frame->length > FRAME_LENGTH_MAX)
-			return -EMSGSIZE;
-		frame_copy_out(frame, 0, frame->length, linear);
-		parts[count++] = (struct iovec){ linear, frame->length };
-	} else {
-		parts[count++] = (struct iovec){ frame->head, frame->head_length };
-		for (uint32_t i = 0; i < frame->segment_count; i++)
-			parts[count++] = (struct iovec){ (void *)(uintptr_t)frame->segments[i].base,
-							 frame->segments[i].length };
-	}
-	do {
-		n = writev(queue->fd, parts, count);
-	} while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : 0;
+	return tap_queue_receive(queue->handle, burst, counters);
 }
 
 static uint32_t tap_send(struct port_queue *queue, struct frame *const *frames, uint32_t count,
 			 struct port_counters *counters)
 {
-	struct tap *tap = queue->handle;
-	uint64_t bytes = 0;
-	uint32_t sent = 0;
+	return tap_queue_send(queue->handle, frames, count, counters);
+}
 
-	for (uint32_t i = 0; i < count; i++) {
-		int rc = is_gone(tap) ? -EBADFD : write_frame(queue, frames[i]);
-
-		if (rc != 0) {
-			counter_drop(counters, write_error(tap, -rc), 1);
-			continue;
-		}
-		bytes += frames[i]->length;
-		sent++;
-	}
-	counter_add(&counters->transmit_packets, sent);
-	counter_add(&counters->transmit_bytes, bytes);
-	return sent;
+static bool tap_arm(struct port_queue *queue)
+{
+	return tap_queue_arm(queue->handle);
 }
 
 static uint32_t tap_offloads(const struct port_queue *queue)
 {
-	return ((struct tap *)queue->handle)->device.offloads;
+	return ((struct tap *)queue->port->private)->device.offloads;
 }
 
 static void tap_show(const struct port *port, json_t *object)
@@ -436,6 +299,8 @@ static void tap_show(const struct port *port, json_t *object)
 	const struct tap *tap = port->private;
 
 	tap_device_show(&tap->device, object);
+	json_object_set_new(object, "io_uring",
+			    json_boolean(tap->queues[0] && tap_queue_is_batched(tap->queues[0])));
 }
 
 const struct port_type port_tap = {

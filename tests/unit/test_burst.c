@@ -96,6 +96,24 @@ static void test_copy_out(void **state)
 	packet_free(&packet);
 }
 
+static void test_parts(void **state)
+{
+	struct packet packet;
+	struct frame *frame = make_frame(&packet, 0);
+	struct iovec parts[64];
+	uint32_t count = 1u + frame->segment_count, at = 0;
+
+	assert_in_range(count, 2, 64);
+	assert_int_equal(frame_parts(frame, parts, count - 1), 0);
+	assert_int_equal(frame_parts(frame, parts, count), count);
+	for (uint32_t i = 0; i < count; i++) {
+		assert_memory_equal(parts[i].iov_base, packet.bytes + at, parts[i].iov_len);
+		at += (uint32_t)parts[i].iov_len;
+	}
+	assert_int_equal(at, packet.length);
+	packet_free(&packet);
+}
+
 /* A frame of each length that a guest may send shallow, its bytes in one piece with the net header
  * before them. */
 static void test_pull_completes_the_head(void **state)
@@ -224,6 +242,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_burst_memory),
 		cmocka_unit_test(test_copy_out),
+		cmocka_unit_test(test_parts),
 		cmocka_unit_test(test_pull_completes_the_head),
 		cmocka_unit_test(test_pull_leaves_others_alone),
 		cmocka_unit_test(test_clone_has_its_own_head),

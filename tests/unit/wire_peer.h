@@ -21,7 +21,7 @@
 #define ETHERTYPE_TEST 0x88b5 /* for local experiments: nobody else on the interface speaks it */
 #define PATIENCE       60000  /* milliseconds until a test gives up waiting for an event */
 
-static uint8_t bytes[FRAME_LENGTH_MAX];
+static uint8_t bytes[FRAME_LENGTH_MAX + 4]; /* a tag more */
 
 /* What tests send: bytes that differ, from `from` to `to`. */
 static void bytes_fill(const char *to, const char *from)

@@ -1,0 +1,278 @@
+/* Bursts through the file of a tap (tap_queue.h). Each frame is a message of its own, its
+ * virtio-net header before it. */
+#include "vswitch/tap_queue.h"
+
+#include "base/vnet_header.h"
+#include "vswitch/io_batch.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define IOV_LIMIT  1024u /* of the kernel, for one message */
+#define IOV_BATCH  2048u /* of ours, for all of a call */
+#define TAG_LENGTH 4u
+/* What follows the head of the longest frame, and a byte more: a longer one shows itself by it and
+ * is not taken for whole. In lines of the cache an odd number, so that slots do not share sets. */
+#define BULK_SLOT (1023u * 64u)
+_Static_assert(BULK_SLOT > FRAME_LENGTH_MAX - FRAME_HEAD_MAX, "a longer frame shows itself");
+_Static_assert(BULK_SLOT *IO_BATCH_MAX <= BURST_BULK, "all reads of a call have a slot");
+/* No more of long frames at a time, so that what is read is still in the cache when it is sent. */
+#define READ_BYTES (512u * 1024u)
+
+struct inbound {
+	struct io_batch *io;
+	uint32_t asked; /* reads of the next call */
+	struct io_operation reads[IO_BATCH_MAX];
+	struct iovec parts[IO_BATCH_MAX][3];
+	struct vnet_header headers[IO_BATCH_MAX];
+};
+
+struct outbound {
+	struct io_batch *io;
+	struct io_operation writes[IO_BATCH_MAX];
+	struct iovec parts[IOV_BATCH];
+	struct vnet_header headers[IO_BATCH_MAX];
+	uint8_t linear[FRAME_LENGTH_MAX + TAG_LENGTH]; /* for a frame of too many pieces */
+};
+
+struct tap_queue {
+	int fd;
+	struct tap_end *end;
+	struct inbound in;   /* receiving worker */
+	struct outbound out; /* sending worker, under the queue's lock */
+};
+
+struct tap_queue *tap_queue_create(int fd, struct tap_end *end)
+{
+	struct tap_queue *queue = calloc(1, sizeof(*queue));
+
+	if (!queue)
+		return NULL;
+	queue->fd = fd;
+	queue->end = end;
+	queue->in.asked = 1;
+	queue->in.io = io_batch_create(fd);
+	queue->out.io = io_batch_create(fd);
+	if (!queue->in.io || !queue->out.io) {
+		tap_queue_destroy(queue);
+		return NULL;
+	}
+	return queue;
+}
+
+void tap_queue_destroy(struct tap_queue *queue)
+{
+	if (!queue)
+		return;
+	io_batch_destroy(queue->in.io);
+	io_batch_destroy(queue->out.io);
+	free(queue);
+}
+
+bool tap_queue_is_batched(const struct tap_queue *queue)
+{
+	return io_batch_has_ring(queue->in.io) && io_batch_has_ring(queue->out.io);
+}
+
+static void report_gone(struct tap_end *end)
+{
+	uint64_t one = 1;
+
+	if (atomic_exchange_explicit(&end->gone, true, memory_order_relaxed))
+		return;
+	while (write(end->event_fd, &one, sizeof(one)) < 0 && errno == EINTR)
+		;
+}
+
+/* Where the next `count` frames shall go: each head to its place in the burst, what follows it to a
+ * slot of the bulk buffer. */
+static void prepare_reads(struct inbound *in, struct burst *burst, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		struct iovec *parts = in->parts[i];
+
+		parts[0] = (struct iovec){ &in->headers[i], sizeof(in->headers[i]) };
+		parts[1] = (struct iovec){ burst_head(burst, burst->count + i), FRAME_HEAD_MAX };
+		parts[2] =
+		    (struct iovec){ burst->bulk + burst->bulk_used + i * BULK_SLOT, BULK_SLOT };
+		in->reads[i] = (struct io_operation){ .parts = parts, .part_count = 3 };
+	}
+}
+
+/* Makes what was read next a frame of the burst, or drops it. */
+static void accept_frame(struct inbound *in, uint32_t i, struct burst *burst,
+			 struct port_counters *counters)
+{
+	struct frame *frame = &burst->frames[burst->count];
+	struct frame_segment *segment = &burst->segments[burst->segment_count];
+	uint32_t length = (uint32_t)in->reads[i].result;
+	enum drop_reason reason;
+
+	if (length < sizeof(in->headers[i])) {
+		counter_drop(counters, DROP_CHAIN_HEADER, 1);
+		return;
+	}
+	length -= (uint32_t)sizeof(in->headers[i]);
+	if (length < FRAME_LENGTH_MIN || length > FRAME_LENGTH_MAX) {
+		counter_drop(counters,
+			     length < FRAME_LENGTH_MIN ? DROP_FRAME_SHORT : DROP_FRAME_LONG, 1);
+		return;
+	}
+	memset(frame, 0, sizeof(*frame));
+	frame->head = in->parts[i][1].iov_base;
+	frame->length = length;
+	frame->head_length = (uint16_t)(length < FRAME_HEAD_MAX ? length : FRAME_HEAD_MAX);
+	if (length > FRAME_HEAD_MAX) {
+		*segment =
+		    (struct frame_segment){ in->parts[i][2].iov_base, length - FRAME_HEAD_MAX };
+		frame->segments = segment;
+		frame->segment_count = 1;
+	}
+	if (!vnet_header_to_frame(&in->headers[i], frame, OFFLOAD_ALL, &reason)) {
+		counter_drop(counters, reason, 1);
+		return;
+	}
+	burst->segment_count += frame->segment_count;
+	burst->count++;
+	counter_add(&counters->receive_packets, 1);
+	counter_add(&counters->receive_bytes, length);
+}
+
+static uint32_t min3(uint32_t a, uint32_t b, uint32_t c)
+{
+	uint32_t least = a < b ? a : b;
+
+	return least < c ? least : c;
+}
+
+/* How many to ask for next. One more than there were costs a read in vain, which is cheap in a
+ * batch; when all brought something there are more. */
+static uint32_t next_asked(uint32_t asked, uint32_t got, uint64_t bytes)
+{
+	if (got < asked)
+		return got + 1;
+	if (bytes >= READ_BYTES)
+		return 1 + (uint32_t)(asked * (uint64_t)READ_BYTES / (bytes + 1));
+	return asked * 2 < IO_BATCH_MAX ? asked * 2 : IO_BATCH_MAX;
+}
+
+uint32_t tap_queue_receive(struct tap_queue *queue, struct burst *burst,
+			   struct port_counters *counters)
+{
+	struct inbound *in = &queue->in;
+	uint32_t asked = min3(in->asked, burst->limit - burst->count,
+			      (BURST_BULK - burst->bulk_used) / BULK_SLOT);
+	uint32_t got = 0;
+	uint64_t bytes = 0;
+
+	if (asked > BURST_SEGMENTS - burst->segment_count)
+		asked = BURST_SEGMENTS - burst->segment_count;
+	if (asked == 0 || tap_end_is_gone(queue->end))
+		return 0;
+	prepare_reads(in, burst, asked);
+	io_batch_read(in->io, in->reads, asked);
+	for (uint32_t i = 0; i < asked; i++) {
+		if (in->reads[i].result == -EBADFD)
+			report_gone(queue->end);
+		if (in->reads[i].result < 0)
+			continue;
+		got++;
+		bytes += (uint32_t)in->reads[i].result;
+		accept_frame(in, i, burst, counters);
+	}
+	burst->bulk_used += asked * BULK_SLOT;
+	in->asked = next_asked(asked, got, bytes);
+	return got;
+}
+
+/* The file is watched by its edges, so what came before must be seen here. */
+bool tap_queue_arm(const struct tap_queue *queue)
+{
+	struct pollfd look = { .fd = queue->fd, .events = POLLIN };
+
+	return tap_end_is_gone(queue->end) || poll(&look, 1, 0) <= 0 || !(look.revents & POLLIN);
+}
+
+static enum drop_reason write_error(struct tap_end *end, int code)
+{
+	switch (code) {
+	case EAGAIN:
+	case ENOBUFS:
+	case ENOMEM:
+		return DROP_NO_BUFFERS;
+	case EBADFD:
+		report_gone(end);
+		return DROP_PORT_DOWN;
+	case EIO: /* the interface is set down */
+		return DROP_PORT_DOWN;
+	case EMSGSIZE:
+		return DROP_FRAME_TOO_LONG_FOR_PORT;
+	default:
+		return DROP_WRITE_FAILED;
+	}
+}
+
+/* Makes writes of as many frames as there is room for, at least one; how many. No frame is longer
+ * than `linear`: on its way it has been given one tag at most. */
+static uint32_t prepare_writes(struct outbound *out, struct frame *const *frames, uint32_t count)
+{
+	uint32_t used = 0, i;
+	bool linear_used = false;
+
+	for (i = 0; i < count && i < IO_BATCH_MAX && used + 2 <= IOV_BATCH; i++) {
+		struct iovec *parts = &out->parts[used];
+		uint32_t room = IOV_BATCH - used, n;
+
+		vnet_header_from_frame(frames[i], &out->headers[i]);
+		parts[0] = (struct iovec){ &out->headers[i], sizeof(out->headers[i]) };
+		n = frame_parts(frames[i], parts + 1, (room < IOV_LIMIT ? room : IOV_LIMIT) - 1);
+		if (n == 0) {
+			/* It waits for a call in which there is more room, or for the copy. */
+			if (frames[i]->segment_count + 2u <= IOV_LIMIT || linear_used)
+				break;
+			linear_used = true;
+			frame_copy_out(frames[i], 0, frames[i]->length, out->linear);
+			parts[1] = (struct iovec){ out->linear, frames[i]->length };
+			n = 1;
+		}
+		out->writes[i] = (struct io_operation){ .parts = parts, .part_count = n + 1 };
+		used += n + 1;
+	}
+	return i;
+}
+
+uint32_t tap_queue_send(struct tap_queue *queue, struct frame *const *frames, uint32_t count,
+			struct port_counters *counters)
+{
+	struct outbound *out = &queue->out;
+	uint64_t bytes = 0;
+	uint32_t sent = 0, at = 0;
+
+	while (at < count) {
+		uint32_t made;
+
+		if (tap_end_is_gone(queue->end)) {
+			counter_drop(counters, DROP_PORT_DOWN, count - at);
+			break;
+		}
+		made = prepare_writes(out, frames + at, count - at);
+		io_batch_write(out->io, out->writes, made);
+		for (uint32_t i = 0; i < made; i++) {
+			int result = out->writes[i].result;
+
+			if (result < 0) {
+				counter_drop(counters, write_error(queue->end, -result), 1);
+				continue;
+			}
+			bytes += frames[at + i]->length;
+			sent++;
+		}
+		at += made;
+	}
+	counter_add(&counters->transmit_packets, sent);
+	counter_add(&counters->transmit_bytes, bytes);
+	return sent;
+}
