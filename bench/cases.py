@@ -190,6 +190,15 @@ TCP = Case(
     tuple(tcp_points()),
     ("weft", "bridge"), columns=(), namespaces=True)
 
+TAPS = Case(
+    "taps", "Short frames between two namespaces",
+    "A program sends frames of one size, without FCS, as many as its interface takes; over two "
+    "taps, adaptive polling, and over two veth pairs with the kernel's bridge, which works in the "
+    "context of whoever sends. What arrives is counted by the kernel and dropped.",
+    "mpps", "Mpps",
+    tuple(Point(str(size), (str(size),), together=True) for size in (60, 512, 1514)),
+    ("weft", "bridge"), columns=(), namespaces=True)
+
 RESPONSE = Case(
     "response", "Question and answer between two namespaces",
     "A program asks another by UDP, 32 bytes, and asks again when it has the answer: the median of "
@@ -224,6 +233,6 @@ WORKERS = Case(
            base="1 worker")),
     ("weft",))
 
-ALL = {case.name: case for case in (L2, PORTS, MACS, FLOWS, LATENCY, STARTUP, GSO, TCP, RESPONSE,
-                                    PACKED, QUEUES, GUESTS, NEIGHBOURS, WORKERS)}
+ALL = {case.name: case for case in (L2, PORTS, MACS, FLOWS, LATENCY, STARTUP, GSO, TCP, TAPS,
+                                    RESPONSE, PACKED, QUEUES, GUESTS, NEIGHBOURS, WORKERS)}
 DEFAULT = ("l2",)

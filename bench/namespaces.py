@@ -1,5 +1,5 @@
-"""Programs in two network namespaces (cases tcp and response of bench.py) that talk over two taps of a
-switch, or over the kernel's bridge with a veth pair to each.
+"""Programs in two network namespaces (cases tcp, taps and response of bench.py) that talk over two
+taps of a switch, or over the kernel's bridge with a veth pair to each.
 
 Everything is made for the run and removed after it: namespaces with names of our own, in which all
 interfaces live, and the programs. Nothing leaves them. The one that begins runs on the guests' core,
@@ -41,6 +41,7 @@ class Namespaces:
     def __init__(self):
         self.names = [f"weft-bench-{name}-{os.getpid()}" for name in ("a", "b", "bridge")]
         self.made = []
+        self.interfaces = {}
 
     def __enter__(self):
         try:
@@ -62,6 +63,12 @@ class Namespaces:
     def address(self, index, interface):
         self.ip(index, "address", "add", ADDRESSES[index] + "/24", "dev", interface)
         self.ip(index, "link", "set", interface, "up")
+        self.interfaces[index] = interface
+
+    def link(self, index):
+        """What the kernel knows of the interface of a or b."""
+        return json.loads(run("ip", "-n", self.names[index], "-json", "-statistics", "link", "show",
+                              self.interfaces[index]))[0]
 
     def start_unpaced(self):
         """Sockets begin with Reno: one that begins with BBR keeps its pacing under whatever it is
@@ -77,9 +84,9 @@ class Namespaces:
 class KernelBridge(contenders.Contender):
     name = "bridge"
     title = "kernel bridge"
-    setup = "two veth pairs and a bridge of the kernel, all in namespaces; cases tcp "\
-            "and response only"
-    cases = {"tcp", "response"}
+    setup = "two veth pairs and a bridge of the kernel, all in namespaces; cases tcp, "\
+            "taps and response only"
+    cases = {"tcp", "taps", "response"}
 
     def missing(self):
         return missing()
@@ -153,6 +160,29 @@ def talk(context, namespaces, case, point, seconds):
         listener.communicate()
 
 
+def flood(context, namespaces, case, point, seconds):
+    """Frames of one size from a to b, whose kernel counts them. The bridge has learned b before."""
+    def send(index, core, to, duration):
+        process = spawn(context, ["taskset", "-c", str(core), *namespaces.command(
+            index, context.program("bench-flood"), namespaces.interfaces[index], to,
+            *point.options, str(duration))])
+        output, errors = process.communicate(timeout=60)
+        if process.returncode != 0:
+            raise contenders.Failure(f"bench-flood: {errors.strip()}")
+        return json.loads(output)
+
+    def received():
+        return namespaces.link(1)["stats64"]["rx"]["packets"]
+
+    send(1, context.guest_core, "ff:ff:ff:ff:ff:ff", 0)
+    before = received()
+    result = send(0, context.guest_core, namespaces.link(1)["address"], seconds)
+    time.sleep(0.05)
+    count = received() - before
+    return {"sent": result["sent"], "lost": max(0, result["sent"] - count),
+            "mpps": count / result["seconds"] / 1e6}
+
+
 def measure(context, contender, directory, case, point, seconds):
     """One run: a dict like measure.measure()'s."""
     kind = WeftTaps if contender.name == "weft" else KernelBridge
@@ -166,7 +196,8 @@ def measure(context, contender, directory, case, point, seconds):
                 switch.join(namespaces)
                 if "-C" in point.options:
                     namespaces.start_unpaced()
-                result.update(talk(context, namespaces, case, point, seconds))
+                run_case = flood if case.name == "taps" else talk
+                result.update(run_case(context, namespaces, case, point, seconds))
             finally:
                 switch.stop()
     except contenders.Failure as failure:
