@@ -324,7 +324,9 @@ class Vpp(Contender):
                            f"set interface l2 bridge {interface} 1\n")
         process = self.spawn(
             [self.context.vpp, "unix", "{", "nodaemon", "startup-config", commands,
-             "cli-listen", f"{directory}/cli", "runtime-dir", directory, "}",
+             "cli-listen", f"{directory}/cli", "runtime-dir", directory,
+             # Its main thread, which is on the guests' core, sleeps between looks.
+             "poll-sleep-usec", "10000", "}",
              "api-segment", "{", "prefix", f"weft-bench-{os.getpid()}", "}",
              "cpu", "{", "main-core", str(self.context.guest_core), "corelist-workers",
              str(self.context.switch_core), "}",
