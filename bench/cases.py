@@ -80,7 +80,7 @@ FLOWS = Case(
     "mpps", "Mpps",
     tuple(Point(label, ("--headers", "--flows", str(count)), base=None if count == 1 else "1")
           for count, label in ((1, "1"), (1 << 10, "1 k"), (1 << 20, "1 M"))),
-    ("limit", "weft", "testpmd", "ovs"))
+    ("limit", "weft", "testpmd", "ovs", "vpp"))
 
 MACS = Case(
     "macs", "Many MAC addresses",
@@ -91,7 +91,7 @@ MACS = Case(
     tuple(Point(label, ("--headers", "--macs", str(count), "--warm-up", "2"),
                 base=None if count == 2 else "2")
           for count, label in ((2, "2"), (2000, "2,000"), (64000, "64,000"))),
-    ("limit", "weft", "ovs"), columns=("cycles", "generator", "lost", "entry"))
+    ("limit", "weft", "ovs", "vpp"), columns=("cycles", "generator", "lost", "entry"))
 
 PORTS = Case(
     "ports", "A thousand quiet ports",
@@ -150,7 +150,7 @@ LATENCY = Case(
     tuple(Point(f"{label}/s", rate_options(rate)) for rate, label in RATES)
     + tuple(Point(f"{label}/s adaptive", rate_options(rate), poll="adaptive")
             for rate, label in RATES[:3]),
-    ("limit", "weft", "testpmd", "ovs"), better="lower", columns=("p90", "p99", "p999"))
+    ("limit", "weft", "testpmd", "ovs", "vpp"), better="lower", columns=("p90", "p99", "p999"))
 
 STARTUP = Case(
     "startup", "Start",
