@@ -40,6 +40,8 @@ def parse_arguments():
     parser.add_argument("--duration", type=float, help="seconds of each run")
     parser.add_argument("--cores", default="0,1", metavar="GUESTS,SWITCH",
                         help="where the guests and the switch's worker run (0,1)")
+    parser.add_argument("--within", type=float, metavar="NS",
+                        help="wait before each run until the cores are so near to each other")
     parser.add_argument("--priority", type=int, default=0, metavar="NICE",
                         help="nice value of all that is measured; below 0 needs root")
     parser.add_argument("--vpp", metavar="PROGRAM", help="VPP, which is not looked for")
@@ -106,6 +108,10 @@ class Bench:
                    (case.name, contender.name, point.label) and record["dropped"] is None)
 
     def keep(self, case, contender, point, number, result):
+        within = self.context.within
+        if result["dropped"] is None and within is not None \
+                and result["distance_after"] > within:
+            result["dropped"] = f"the cores moved: {result['distance_after']:.0f} ns"
         record = dict(case=case.name, contender=contender.name, point=point.label, round=number,
                       **result)
         self.records.append(record)
@@ -117,6 +123,7 @@ class Bench:
         print(f"{case.name:8} {point.label:18} {contender.name:8} {text}{note}", flush=True)
 
     def measure(self, case, contender, directory, point):
+        self.context.wait_for_cores()
         if case.figure == "startup_ms":
             return measure.measure_start(self.context, contender, directory, point, self.timing)
         if case.namespaces:
@@ -181,6 +188,7 @@ def measure_all(arguments):
     context = measure.Context(os.path.abspath(arguments.build), guests, switch, hugepages,
                               arguments.priority)
     context.vpp = arguments.vpp
+    context.within = arguments.within
     bench = Bench(arguments, context)
     try:
         present, absent = find_contenders(

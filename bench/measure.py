@@ -24,6 +24,8 @@ class Context:
         self.priority = priority
         self.weftd = os.path.join(build, "weftd")
         self.vpp = None
+        #: nanoseconds; runs wait until the cores are no farther apart, None: they do not
+        self.within = None
 
     def program(self, name):
         return os.path.join(self.build, "bench", name)
@@ -44,6 +46,15 @@ class Context:
         process = spawn(self, [self.program("bench-distance"), str(self.guest_core),
                                str(self.switch_core)])
         return float(process.communicate(timeout=60)[0])
+
+    def wait_for_cores(self):
+        """Until the host has put the cores as near to each other as was asked for."""
+        told = False
+        while self.within is not None and (distance := self.distance()) > self.within:
+            if not told:
+                print(f"cores {distance:.0f} ns apart: waiting", flush=True)
+            told = True
+            time.sleep(1)
 
 
 def thread_waits(pid):
