@@ -4,6 +4,7 @@
 #include "vswitch/packet_socket.h"
 
 #include "base/vnet_header.h"
+#include "vswitch/gather.h"
 #include "vswitch/interface_driver.h"
 
 #include <arpa/inet.h>
@@ -29,8 +30,6 @@
 /* What follows the head of the longest frame without its tag, and a byte more: a longer one shows
  * itself by it and is not taken for whole. */
 #define SLOT_BYTES    ((size_t)(FRAME_LENGTH_MAX - FRAME_HEAD_MAX + 1))
-#define IOV_LIMIT     1024u /* of the kernel, for one message */
-#define IOV_BATCH     4096u /* of ours, for all of a call */
 #define CONTROL_BYTES CMSG_SPACE(sizeof(struct tpacket_auxdata)) /* a multiple of 8 */
 
 struct packet_socket {
@@ -44,9 +43,7 @@ struct packet_socket {
 	uint8_t *slots; /* BURST_FRAMES of SLOT_BYTES; resident as far as they are used */
 	/* Sending worker, under the queue's lock. */
 	struct mmsghdr out[BURST_FRAMES];
-	struct vnet_header out_headers[BURST_FRAMES];
-	struct iovec out_parts[IOV_BATCH];
-	uint8_t linear[FRAME_LENGTH_MAX + TAG_LENGTH]; /* for a frame of too many pieces */
+	struct gather gather;
 };
 
 static int set_up(int fd, struct error *error);
@@ -326,33 +323,17 @@ uint32_t packet_socket_receive(struct packet_socket *s, struct burst *burst,
 	return (uint32_t)n;
 }
 
-/* Makes messages of as many frames as there is room for, at least one; how many. No frame is longer
- * than `linear`: on its way it has been given one tag at most. */
+/* Makes messages of as many frames as there is room for, at least one; how many. */
 static uint32_t make_messages(struct packet_socket *s, struct frame *const *frames, uint32_t count)
 {
-	uint32_t used = 0, i;
-	bool linear_used = false;
+	uint32_t made = gather_frames(&s->gather, VNET_HEADER_LEGACY, frames,
+				      count < BURST_FRAMES ? count : BURST_FRAMES);
 
-	for (i = 0; i < count && i < BURST_FRAMES && used + 2 <= IOV_BATCH; i++) {
-		struct iovec *parts = &s->out_parts[used];
-		uint32_t room = IOV_BATCH - used, n;
-
-		vnet_header_from_frame(frames[i], &s->out_headers[i]);
-		parts[0] = (struct iovec){ &s->out_headers[i], VNET_HEADER_LEGACY };
-		n = frame_parts(frames[i], parts + 1, (room < IOV_LIMIT ? room : IOV_LIMIT) - 1);
-		if (n == 0) {
-			/* It waits for a call in which there is more room, or for the copy. */
-			if (frames[i]->segment_count + 2u <= IOV_LIMIT || linear_used)
-				break;
-			linear_used = true;
-			frame_copy_out(frames[i], 0, frames[i]->length, s->linear);
-			parts[1] = (struct iovec){ s->linear, frames[i]->length };
-			n = 1;
-		}
-		s->out[i].msg_hdr = (struct msghdr){ .msg_iov = parts, .msg_iovlen = n + 1 };
-		used += n + 1;
-	}
-	return i;
+	for (uint32_t i = 0; i < made; i++)
+		s->out[i].msg_hdr =
+		    (struct msghdr){ .msg_iov = s->gather.messages[i].parts,
+				     .msg_iovlen = s->gather.messages[i].part_count };
+	return made;
 }
 
 static enum drop_reason send_error(int code)

@@ -3,6 +3,7 @@
 #include "vswitch/tap_queue.h"
 
 #include "base/vnet_header.h"
+#include "vswitch/gather.h"
 #include "vswitch/io_batch.h"
 
 #include <errno.h>
@@ -11,9 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define IOV_LIMIT  1024u /* of the kernel, for one message */
-#define IOV_BATCH  2048u /* of ours, for all of a call */
-#define TAG_LENGTH 4u
+#define IOV_LIMIT 1024u /* of the kernel, for one message */
+#define IOV_BATCH 2048u /* of ours, for all of a call */
 /* What follows the head of the longest frame, and a byte more: a longer one shows itself by it and
  * is not taken for whole. In lines of the cache an odd number, so that slots do not share sets. */
 #define BULK_SLOT (1023u * 64u)
@@ -33,9 +33,7 @@ struct inbound {
 struct outbound {
 	struct io_batch *io;
 	struct io_operation writes[IO_BATCH_MAX];
-	struct iovec parts[IOV_BATCH];
-	struct vnet_header headers[IO_BATCH_MAX];
-	uint8_t linear[FRAME_LENGTH_MAX + TAG_LENGTH]; /* for a frame of too many pieces */
+	struct gather gather;
 };
 
 struct tap_queue {
@@ -215,35 +213,6 @@ static enum drop_reason write_error(struct tap_end *end, int code)
 	}
 }
 
-/* Makes writes of as many frames as there is room for, at least one; how many. No frame is longer
- * than `linear`: on its way it has been given one tag at most. */
-static uint32_t prepare_writes(struct outbound *out, struct frame *const *frames, uint32_t count)
-{
-	uint32_t used = 0, i;
-	bool linear_used = false;
-
-	for (i = 0; i < count && i < IO_BATCH_MAX && used + 2 <= IOV_BATCH; i++) {
-		struct iovec *parts = &out->parts[used];
-		uint32_t room = IOV_BATCH - used, n;
-
-		vnet_header_from_frame(frames[i], &out->headers[i]);
-		parts[0] = (struct iovec){ &out->headers[i], sizeof(out->headers[i]) };
-		n = frame_parts(frames[i], parts + 1, (room < IOV_LIMIT ? room : IOV_LIMIT) - 1);
-		if (n == 0) {
-			/* It waits for a call in which there is more room, or for the copy. */
-			if (frames[i]->segment_count + 2u <= IOV_LIMIT || linear_used)
-				break;
-			linear_used = true;
-			frame_copy_out(frames[i], 0, frames[i]->length, out->linear);
-			parts[1] = (struct iovec){ out->linear, frames[i]->length };
-			n = 1;
-		}
-		out->writes[i] = (struct io_operation){ .parts = parts, .part_count = n + 1 };
-		used += n + 1;
-	}
-	return i;
-}
-
 uint32_t tap_queue_send(struct tap_queue *queue, struct frame *const *frames, uint32_t count,
 			struct port_counters *counters)
 {
@@ -252,13 +221,18 @@ uint32_t tap_queue_send(struct tap_queue *queue, struct frame *const *frames, ui
 	uint32_t sent = 0, at = 0;
 
 	while (at < count) {
-		uint32_t made;
+		uint32_t made, most = count - at < IO_BATCH_MAX ? count - at : IO_BATCH_MAX;
 
 		if (tap_end_is_gone(queue->end)) {
 			counter_drop(counters, DROP_PORT_DOWN, count - at);
 			break;
 		}
-		made = prepare_writes(out, frames + at, count - at);
+		made = gather_frames(&out->gather, VNET_HEADER_SIZE, frames + at, most);
+		for (uint32_t i = 0; i < made; i++)
+			out->writes[i] = (struct io_operation){
+				.parts = out->gather.messages[i].parts,
+				.part_count = out->gather.messages[i].part_count,
+			};
 		io_batch_write(out->io, out->writes, made);
 		for (uint32_t i = 0; i < made; i++) {
 			int result = out->writes[i].result;
