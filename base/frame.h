@@ -108,7 +108,7 @@ static inline uint64_t frame_kind(const struct frame *frame)
 #define BURST_FRAMES 256u
 /* One chain of the longest ring, and 16 for each other frame. */
 #define BURST_SEGMENTS (32768u + 16u * BURST_FRAMES)
-#define BURST_BULK     (64u * 65536u)
+#define BURST_BULK     (BURST_FRAMES * 65536u)
 
 struct burst {
 	uint32_t count;			/* frames[0..count) are valid */

@@ -192,9 +192,9 @@ TCP = Case(
 
 TAPS = Case(
     "taps", "Short frames between two namespaces",
-    "A program sends frames of one size, without FCS, as many as its interface takes; over two "
-    "taps, adaptive polling, and over two veth pairs with the kernel's bridge, which works in the "
-    "context of whoever sends. What arrives is counted by the kernel and dropped.",
+    "A program sends frames of one size, without FCS, as many as it can; over two taps, adaptive "
+    "polling, and over two veth pairs with the kernel's bridge, which works in the context of "
+    "whoever sends. What arrives is counted by the kernel and dropped.",
     "mpps", "Mpps",
     tuple(Point(str(size), (str(size),), together=True) for size in (60, 512, 1514)),
     ("weft", "bridge"), columns=(), namespaces=True)

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #define BATCH	   64
@@ -36,7 +37,17 @@ static int open_socket(const char *interface)
 	return fd;
 }
 
-/* Waits where the interface does not take more: the socket blocks. */
+static void own_address(int fd, const char *interface, uint8_t *address)
+{
+	struct ifreq request = { 0 };
+
+	strncpy(request.ifr_name, interface, sizeof(request.ifr_name) - 1);
+	if (ioctl(fd, SIOCGIFHWADDR, &request) != 0)
+		fail(interface);
+	memcpy(address, request.ifr_hwaddr.sa_data, ETH_ALEN);
+}
+
+/* Waits where the socket's buffer is full; what the interface has no room for is lost. */
 static uint64_t flood(int fd, struct mmsghdr *messages, double seconds)
 {
 	uint64_t end = clock_ns() + (uint64_t)(seconds * 1e9), sent = 0;
@@ -54,12 +65,12 @@ static uint64_t flood(int fd, struct mmsghdr *messages, double seconds)
 
 int main(int argc, char **argv)
 {
-	static const uint8_t source[ETH_ALEN] = { 0x02, 0, 0, 0, 0, 1 };
 	static uint8_t frame[BYTES_MAX];
 	struct ether_addr to;
 	struct iovec part = { .iov_base = frame };
 	struct mmsghdr messages[BATCH];
 	uint64_t start, sent;
+	int fd;
 
 	if (argc == 5)
 		part.iov_len = (size_t)strtoul(argv[3], NULL, 10);
@@ -68,7 +79,6 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	memcpy(frame, &to, ETH_ALEN);
-	memcpy(frame + ETH_ALEN, source, ETH_ALEN);
 	frame[12] = ETHER_TYPE >> 8;
 	frame[13] = ETHER_TYPE & 0xff;
 	memset(messages, 0, sizeof(messages));
@@ -76,8 +86,10 @@ int main(int argc, char **argv)
 		messages[i].msg_hdr.msg_iov = &part;
 		messages[i].msg_hdr.msg_iovlen = 1;
 	}
+	fd = open_socket(argv[1]);
+	own_address(fd, argv[1], frame + ETH_ALEN);
 	start = clock_ns();
-	sent = flood(open_socket(argv[1]), messages, atof(argv[4]));
+	sent = flood(fd, messages, atof(argv[4]));
 	printf("{\"sent\": %lu, \"seconds\": %.4f}\n", sent, (double)(clock_ns() - start) / 1e9);
 	return 0;
 }

@@ -161,7 +161,7 @@ def talk(context, namespaces, case, point, seconds):
 
 
 def flood(context, namespaces, case, point, seconds):
-    """Frames of one size from a to b, whose kernel counts them. The bridge has learned b before."""
+    """Frames of one size from a to b, whose kernel counts them. b's address has been learned before."""
     def send(index, core, to, duration):
         process = spawn(context, ["taskset", "-c", str(core), *namespaces.command(
             index, context.program("bench-flood"), namespaces.interfaces[index], to,

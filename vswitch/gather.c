@@ -1,6 +1,8 @@
 /* Frames as messages of system calls (gather.h). */
 #include "vswitch/gather.h"
 
+#include <assert.h>
+
 #define IOV_LIMIT 1024u /* of the kernel, for one message */
 
 /* The frame's pieces behind its header, or the copy; how many, 0 when it waits for a call in which
@@ -15,6 +17,7 @@ static uint32_t add_frame(struct gather *gather, const struct frame *frame, stru
 	if (frame->segment_count + 2u <= IOV_LIMIT || *linear_used)
 		return 0;
 	*linear_used = true;
+	assert(frame->length <= sizeof(gather->linear));
 	frame_copy_out(frame, 0, frame->length, gather->linear);
 	parts[0] = (struct iovec){ gather->linear, frame->length };
 	return 1;

@@ -18,9 +18,16 @@ struct io_batch {
 	struct io_uring ring;
 };
 
-typedef ssize_t plain_call(int fd, const struct iovec *parts, int count);
-typedef void ring_call(struct io_uring_sqe *entry, int fd, const struct iovec *parts,
-		       unsigned count, __u64 offset);
+/* Reading or writing, by a call and by an entry of the ring. */
+struct direction {
+	ssize_t (*call)(int fd, const struct iovec *parts, int count);
+	void (*prepare)(struct io_uring_sqe *entry, int fd, const struct iovec *parts,
+			unsigned count, __u64 offset);
+	int last; /* after this result the others of a call would have the same */
+};
+
+static const struct direction reading = { readv, io_uring_prep_readv, -EAGAIN };
+static const struct direction writing = { writev, io_uring_prep_writev, NOT_DONE };
 
 bool io_batch_has_ring(const struct io_batch *batch)
 {
@@ -39,11 +46,11 @@ static void close_ring(struct io_batch *batch)
 	set_has_ring(batch, false);
 }
 
-/* One after the other: those not done yet. When a read finds nothing, so would those behind it. */
-static void run_plain(struct io_batch *batch, struct io_operation *operations, uint32_t count,
-		      plain_call *call, bool stop)
+/* One after the other: those not done yet. */
+static void run_plain(struct io_batch *batch, const struct direction *direction,
+		      struct io_operation *operations, uint32_t count)
 {
-	bool stopped = false;
+	int before = 0;
 
 	for (uint32_t i = 0; i < count; i++) {
 		struct io_operation *operation = &operations[i];
@@ -51,15 +58,15 @@ static void run_plain(struct io_batch *batch, struct io_operation *operations, u
 
 		if (operation->result != NOT_DONE)
 			continue;
-		if (stopped) {
-			operation->result = -EAGAIN;
+		if (before == direction->last) {
+			operation->result = before;
 			continue;
 		}
 		do
-			n = call(batch->fd, operation->parts, (int)operation->part_count);
+			n = direction->call(batch->fd, operation->parts,
+					    (int)operation->part_count);
 		while (n < 0 && errno == EINTR);
-		operation->result = n < 0 ? -errno : (int)n;
-		stopped = stop && n < 0;
+		before = operation->result = n < 0 ? -errno : (int)n;
 	}
 }
 
@@ -83,22 +90,20 @@ static uint32_t reap(struct io_batch *batch, struct io_operation *operations, ui
 }
 
 /* What it leaves NOT_DONE has not been done. */
-static void run_ring(struct io_batch *batch, struct io_operation *operations, uint32_t count,
-		     ring_call *prepare)
+static void run_ring(struct io_batch *batch, const struct direction *direction,
+		     struct io_operation *operations, uint32_t count)
 {
-	uint32_t done = 0;
+	uint32_t prepared = 0, done = 0;
+	struct io_uring_sqe *entry;
 
-	for (uint32_t i = 0; i < count; i++) {
-		struct io_uring_sqe *entry = io_uring_get_sqe(&batch->ring);
-
-		if (entry == NULL)
-			break;
-		prepare(entry, batch->fd, operations[i].parts, operations[i].part_count, 0);
+	while (prepared < count && (entry = io_uring_get_sqe(&batch->ring)) != NULL) {
+		direction->prepare(entry, batch->fd, operations[prepared].parts,
+				   operations[prepared].part_count, 0);
 		entry->rw_flags = RWF_NOWAIT;
-		io_uring_sqe_set_data64(entry, i);
+		io_uring_sqe_set_data64(entry, prepared++);
 	}
-	while (done < count) {
-		int rc = io_uring_submit_and_wait(&batch->ring, count - done);
+	while (done < prepared) {
+		int rc = io_uring_submit_and_wait(&batch->ring, prepared - done);
 		uint32_t n = reap(batch, operations, count);
 
 		done += n;
@@ -110,35 +115,36 @@ static void run_ring(struct io_batch *batch, struct io_operation *operations, ui
 	}
 }
 
-static void run(struct io_batch *batch, struct io_operation *operations, uint32_t count,
-		ring_call *prepare, plain_call *call, bool stop)
+static void run(struct io_batch *batch, const struct direction *direction,
+		struct io_operation *operations, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++)
 		operations[i].result = NOT_DONE;
 	/* For one alone the ring would be a way round. */
 	if (io_batch_has_ring(batch) && count > 1)
-		run_ring(batch, operations, count, prepare);
-	run_plain(batch, operations, count, call, stop);
+		run_ring(batch, direction, operations, count);
+	run_plain(batch, direction, operations, count);
 }
 
 void io_batch_read(struct io_batch *batch, struct io_operation *operations, uint32_t count)
 {
-	run(batch, operations, count, io_uring_prep_readv, readv, true);
+	run(batch, &reading, operations, count);
 }
 
 void io_batch_write(struct io_batch *batch, struct io_operation *operations, uint32_t count)
 {
-	run(batch, operations, count, io_uring_prep_writev, writev, false);
+	run(batch, &writing, operations, count);
 }
 
-/* Whether the kernel can do this file's operations at once: tried with nothing to write, which a
+/* Whether the kernel can do this file's operations within the call: -EOPNOTSUPP where the driver
+ * does not know RWF_NOWAIT, as that of taps before Linux 6.4. Tried with nothing to write, which a
  * tap refuses. */
 static bool works(struct io_batch *batch)
 {
 	struct io_operation nothing[2] = { 0 };
 
 	nothing[0].result = nothing[1].result = NOT_DONE;
-	run_ring(batch, nothing, 2, io_uring_prep_writev);
+	run_ring(batch, &writing, nothing, 2);
 	return nothing[0].result != NOT_DONE && nothing[0].result != -EOPNOTSUPP &&
 	       nothing[0].result != -EAGAIN;
 }

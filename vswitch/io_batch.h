@@ -1,5 +1,5 @@
 /* Several reads or writes of one file with one system call (io_uring), or with a call each where
- * the kernel, a container or the administrator denies io_uring. For files that take and give whole
+ * the kernel has it not for this file, or where it is denied. For files that take and give whole
  * messages and do not block, as a tap does. Create and destroy: control; the rest: one thread at a
  * time. */
 #ifndef WEFT_VSWITCH_IO_BATCH_H
@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-#define IO_BATCH_MAX 64u
+#define IO_BATCH_MAX 32u
 
 struct io_operation {
 	struct iovec *parts; /* stay the caller's */
@@ -24,13 +24,12 @@ struct io_batch;
 struct io_batch *io_batch_create(int fd);
 void io_batch_destroy(struct io_batch *batch);
 
-/* Whether one system call is enough. Any thread. */
+/* Whether one system call is enough; no more, once the ring has failed (the kernel had no memory,
+ * say). Any thread. */
 bool io_batch_has_ring(const struct io_batch *batch);
 
-/* `count` operations, IO_BATCH_MAX at most, in their order. Each has its result afterwards; of
- * reads those may be -EAGAIN that stand behind one that was, though a message may have come
- * meanwhile and been read by a later one: messages are in the order of the operations that got one.
- */
+/* `count` operations, IO_BATCH_MAX at most, in their order; each has its result afterwards. Behind
+ * a read that found nothing others may still find a message that came meanwhile. */
 void io_batch_read(struct io_batch *batch, struct io_operation *operations, uint32_t count);
 void io_batch_write(struct io_batch *batch, struct io_operation *operations, uint32_t count);
 

@@ -294,13 +294,21 @@ static uint32_t tap_offloads(const struct port_queue *queue)
 	return ((struct tap *)queue->port->private)->device.offloads;
 }
 
+static bool is_batched(const struct tap *tap)
+{
+	for (uint16_t i = 0; i < tap->device.queues; i++) {
+		if (!tap_queue_is_batched(tap->queues[i]))
+			return false;
+	}
+	return tap->device.queues > 0;
+}
+
 static void tap_show(const struct port *port, json_t *object)
 {
 	const struct tap *tap = port->private;
 
 	tap_device_show(&tap->device, object);
-	json_object_set_new(object, "io_uring",
-			    json_boolean(tap->queues[0] && tap_queue_is_batched(tap->queues[0])));
+	json_object_set_new(object, "io_uring", json_boolean(is_batched(tap)));
 }
 
 const struct port_type port_tap = {

@@ -12,14 +12,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#define IOV_LIMIT 1024u /* of the kernel, for one message */
-#define IOV_BATCH 2048u /* of ours, for all of a call */
 /* What follows the head of the longest frame, and a byte more: a longer one shows itself by it and
  * is not taken for whole. In lines of the cache an odd number, so that slots do not share sets. */
 #define BULK_SLOT (1023u * 64u)
 _Static_assert(BULK_SLOT > FRAME_LENGTH_MAX - FRAME_HEAD_MAX, "a longer frame shows itself");
-_Static_assert(BULK_SLOT *IO_BATCH_MAX <= BURST_BULK, "all reads of a call have a slot");
-/* No more of long frames at a time, so that what is read is still in the cache when it is sent. */
+_Static_assert(BURST_FRAMES <= BURST_BULK / BULK_SLOT, "each frame of a burst has a slot");
+/* About so much of long frames at a time, so that what is read is still in the cache when it is
+ * sent; more only where a batch of long frames follows short ones. */
 #define READ_BYTES (512u * 1024u)
 
 struct inbound {
@@ -139,37 +138,24 @@ static void accept_frame(struct inbound *in, uint32_t i, struct burst *burst,
 	counter_add(&counters->receive_bytes, length);
 }
 
-static uint32_t min3(uint32_t a, uint32_t b, uint32_t c)
-{
-	uint32_t least = a < b ? a : b;
-
-	return least < c ? least : c;
-}
-
 /* How many to ask for next. One more than there were costs a read in vain, which is cheap in a
  * batch; when all brought something there are more. */
-static uint32_t next_asked(uint32_t asked, uint32_t got, uint64_t bytes)
+static uint32_t next_asked(uint32_t asked, uint32_t got, uint32_t bytes)
 {
 	if (got < asked)
 		return got + 1;
 	if (bytes >= READ_BYTES)
-		return 1 + (uint32_t)(asked * (uint64_t)READ_BYTES / (bytes + 1));
+		return 1 + (uint32_t)(asked * (uint64_t)READ_BYTES / (bytes + 1ull));
 	return asked * 2 < IO_BATCH_MAX ? asked * 2 : IO_BATCH_MAX;
 }
 
-uint32_t tap_queue_receive(struct tap_queue *queue, struct burst *burst,
-			   struct port_counters *counters)
+/* Reads with one call, `asked` of them. Returns how many brought something; adds to *bytes. */
+static uint32_t read_batch(struct tap_queue *queue, struct burst *burst, uint32_t asked,
+			   uint32_t *bytes, struct port_counters *counters)
 {
 	struct inbound *in = &queue->in;
-	uint32_t asked = min3(in->asked, burst->limit - burst->count,
-			      (BURST_BULK - burst->bulk_used) / BULK_SLOT);
-	uint32_t got = 0;
-	uint64_t bytes = 0;
+	uint32_t got = 0, before = *bytes;
 
-	if (asked > BURST_SEGMENTS - burst->segment_count)
-		asked = BURST_SEGMENTS - burst->segment_count;
-	if (asked == 0 || tap_end_is_gone(queue->end))
-		return 0;
 	prepare_reads(in, burst, asked);
 	io_batch_read(in->io, in->reads, asked);
 	for (uint32_t i = 0; i < asked; i++) {
@@ -178,12 +164,37 @@ uint32_t tap_queue_receive(struct tap_queue *queue, struct burst *burst,
 		if (in->reads[i].result < 0)
 			continue;
 		got++;
-		bytes += (uint32_t)in->reads[i].result;
+		*bytes += (uint32_t)in->reads[i].result;
 		accept_frame(in, i, burst, counters);
 	}
 	burst->bulk_used += asked * BULK_SLOT;
-	in->asked = next_asked(asked, got, bytes);
+	in->asked = next_asked(asked, got, *bytes - before);
 	return got;
+}
+
+static uint32_t least(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+uint32_t tap_queue_receive(struct tap_queue *queue, struct burst *burst,
+			   struct port_counters *counters)
+{
+	uint32_t taken = 0, bytes = 0, asked, got;
+
+	/* A tap that has more is to bring a whole burst, like any full queue (turns.h). Frames that
+	 * are dropped fill none, so both are counted. */
+	do {
+		asked = least(queue->in.asked, BURST_FRAMES - taken);
+		asked = least(asked, burst->limit - burst->count);
+		asked = least(asked, BURST_SEGMENTS - burst->segment_count);
+		asked = least(asked, (BURST_BULK - burst->bulk_used) / BULK_SLOT);
+		if (asked == 0 || tap_end_is_gone(queue->end))
+			break;
+		got = read_batch(queue, burst, asked, &bytes, counters);
+		taken += got;
+	} while (got == asked && asked == IO_BATCH_MAX && bytes < READ_BYTES);
+	return taken;
 }
 
 /* The file is watched by its edges, so what came before must be seen here. */
