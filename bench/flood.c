@@ -1,4 +1,4 @@
-/* Sends frames out of an interface, as many as it takes: `bench-flood INTERFACE MAC BYTES SECONDS`
+/* Sends frames out of an interface, as many as it can: `bench-flood INTERFACE MAC BYTES SECONDS`
  * prints how many they were. All are the same, 64 with a system call. Case taps of bench.py runs it
  * in a namespace; in the other one the kernel receives, which counts them and drops them. */
 #include "bench/cycles.h"
