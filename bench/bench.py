@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Measures weft beside its peers: ./run bench [--quick] [CASE...]
 
-Contenders take turns, round by round, so that whatever changes on the machine meets all of them.
+Contenders take turns, run by run, so that whatever changes on the machine meets all of them.
 A measurement in which the cores moved, or something else ran on them, is dropped and repeated.
 Writes results.json and plots beside the build, and docs/performance.md with --docs."""
 
@@ -77,14 +77,19 @@ def find_contenders(context, wanted):
     return present, absent
 
 
-def groups(case, contender):
-    """Points of equal set-up, in order: they share one start."""
+def takes_part(case, contender, point):
+    return (contender.name in case.contenders
+            and (contender.cases is None or case.name in contender.cases)
+            and (point.only is None or contender.name in point.only)
+            and (point.poll == "busy" or contender.adaptive))
+
+
+def groups(case):
+    """Points of equal set-up, in order: contenders are started once for them."""
     found = {}
     for point in case.points:
-        if point.only is None or contender.name in point.only:
-            if point.poll == "busy" or contender.adaptive:
-                found.setdefault(point.setup(), []).append(point)
-    return found
+        found.setdefault(point.setup(), []).append(point)
+    return found.values()
 
 
 #: how many times as far a run may be made as most
@@ -133,38 +138,43 @@ class Bench:
             return measure.measure_copy(self.context, point, self.seconds)
         if not contender.processes:
             contender.start(directory, point)
+        contender.resume()
         return measure.measure(self.context, contender, point, self.timing)
 
-    def run_group(self, case, contender, points, number):
-        """Points of equal set-up."""
-        directory = tempfile.mkdtemp(prefix="weft-bench-")
+    def run_group(self, case, points, present, number):
+        """Points of equal set-up. At each of them the contenders take turns, so that what lasts for
+        seconds on the machine meets all; each stands still until the next."""
+        directories, failed = {}, set()
+        turns = [(point, contender) for point in points for contender in present
+                 if takes_part(case, contender, point)
+                 and self.counted(case, contender, point) < self.repeats(case)]
         try:
-            for point in points:
-                self.keep(case, contender, point, number,
-                          self.measure(case, contender, directory, point))
-        except contenders.Failure as failure:
-            print(f"{case.name:8} {contender.name}: {failure}", flush=True)
+            for point, contender in turns:
+                if contender in failed:
+                    continue
+                if contender not in directories:
+                    directories[contender] = tempfile.mkdtemp(prefix="weft-bench-")
+                try:
+                    self.keep(case, contender, point, number,
+                              self.measure(case, contender, directories[contender], point))
+                except contenders.Failure as failure:
+                    print(f"{case.name:8} {contender.name}: {failure}", flush=True)
+                    failed.add(contender)
+                finally:
+                    contender.pause()
         finally:
-            contender.stop()
-            shutil.rmtree(directory, ignore_errors=True)
+            for contender, directory in directories.items():
+                contender.stop()
+                shutil.rmtree(directory, ignore_errors=True)
 
     def run_case(self, case, present):
         """Rounds until each point has its valid runs, or twice as many were tried."""
-        wanted = self.repeats(case)
         if case.namespaces and namespaces.missing(case) is not None:
             print(f"{case.name}: {namespaces.missing(case)}", flush=True)
             return
-        for number in range(wanted * 2):
-            for contender in present:
-                if contender.name not in case.contenders:
-                    continue
-                if contender.cases is not None and case.name not in contender.cases:
-                    continue
-                for points in groups(case, contender).values():
-                    missing = [point for point in points
-                               if self.counted(case, contender, point) < wanted]
-                    if missing:
-                        self.run_group(case, contender, missing, number)
+        for number in range(self.repeats(case) * 2):
+            for points in groups(case):
+                self.run_group(case, points, present, number)
             drop_strays([record for record in self.records if record["case"] == case.name])
 
 

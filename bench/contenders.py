@@ -126,10 +126,21 @@ class Contender:
         with open(self.log, errors="replace") as log:
             return " ".join(log.read().split("\n")[-4:]).strip()
 
-    def stop(self):
+    def send_signal(self, number):
         for process in reversed(self.processes):
             if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
+                process.send_signal(number)
+
+    def pause(self):
+        """Stands still, without using its core, until resume() or stop()."""
+        self.send_signal(signal.SIGSTOP)
+
+    def resume(self):
+        self.send_signal(signal.SIGCONT)
+
+    def stop(self):
+        self.send_signal(signal.SIGTERM)
+        self.resume()
         for process in reversed(self.processes):
             try:
                 process.wait(10)
