@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-#define IO_BATCH_MAX 32u
+#define IO_BATCH_MAX 128u
 
 struct io_operation {
 	struct iovec *parts; /* stay the caller's */
