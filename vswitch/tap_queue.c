@@ -25,8 +25,7 @@ struct inbound {
 	struct io_batch *io;
 	uint32_t asked; /* reads of the next call */
 	struct io_operation reads[IO_BATCH_MAX];
-	struct iovec parts[IO_BATCH_MAX][3];
-	struct vnet_header headers[IO_BATCH_MAX];
+	struct iovec parts[IO_BATCH_MAX][2];
 };
 
 struct outbound {
@@ -84,18 +83,18 @@ static void report_gone(struct tap_end *end)
 		;
 }
 
-/* Where the next `count` frames shall go: each head to its place in the burst, what follows it to a
- * slot of the bulk buffer. */
-static void prepare_reads(struct inbound *in, struct burst *burst, uint32_t count)
+/* Where the next `count` frames shall go: each head to a place of the burst's, from `place` on, its
+ * virtio-net header before it, what follows to a slot of the bulk buffer. */
+static void prepare_reads(struct inbound *in, struct burst *burst, uint32_t place, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++) {
 		struct iovec *parts = in->parts[i];
 
-		parts[0] = (struct iovec){ &in->headers[i], sizeof(in->headers[i]) };
-		parts[1] = (struct iovec){ burst_head(burst, burst->count + i), FRAME_HEAD_MAX };
-		parts[2] =
+		parts[0] = (struct iovec){ burst_head(burst, place + i) - VNET_HEADER_SIZE,
+					   VNET_HEADER_SIZE + FRAME_HEAD_MAX };
+		parts[1] =
 		    (struct iovec){ burst->bulk + burst->bulk_used + i * BULK_SLOT, BULK_SLOT };
-		in->reads[i] = (struct io_operation){ .parts = parts, .part_count = 3 };
+		in->reads[i] = (struct io_operation){ .parts = parts, .part_count = 2 };
 	}
 }
 
@@ -105,30 +104,32 @@ static void accept_frame(struct inbound *in, uint32_t i, struct burst *burst,
 {
 	struct frame *frame = &burst->frames[burst->count];
 	struct frame_segment *segment = &burst->segments[burst->segment_count];
+	const struct iovec *parts = in->parts[i];
 	uint32_t length = (uint32_t)in->reads[i].result;
+	struct vnet_header header;
 	enum drop_reason reason;
 
-	if (length < sizeof(in->headers[i])) {
+	if (length < sizeof(header)) {
 		counter_drop(counters, DROP_CHAIN_HEADER, 1);
 		return;
 	}
-	length -= (uint32_t)sizeof(in->headers[i]);
+	memcpy(&header, parts[0].iov_base, sizeof(header));
+	length -= (uint32_t)sizeof(header);
 	if (length < FRAME_LENGTH_MIN || length > FRAME_LENGTH_MAX) {
 		counter_drop(counters,
 			     length < FRAME_LENGTH_MIN ? DROP_FRAME_SHORT : DROP_FRAME_LONG, 1);
 		return;
 	}
 	memset(frame, 0, sizeof(*frame));
-	frame->head = in->parts[i][1].iov_base;
+	frame->head = (uint8_t *)parts[0].iov_base + sizeof(header);
 	frame->length = length;
 	frame->head_length = (uint16_t)(length < FRAME_HEAD_MAX ? length : FRAME_HEAD_MAX);
 	if (length > FRAME_HEAD_MAX) {
-		*segment =
-		    (struct frame_segment){ in->parts[i][2].iov_base, length - FRAME_HEAD_MAX };
+		*segment = (struct frame_segment){ parts[1].iov_base, length - FRAME_HEAD_MAX };
 		frame->segments = segment;
 		frame->segment_count = 1;
 	}
-	if (!vnet_header_to_frame(&in->headers[i], frame, OFFLOAD_ALL, &reason)) {
+	if (!vnet_header_to_frame(&header, frame, OFFLOAD_ALL, &reason)) {
 		counter_drop(counters, reason, 1);
 		return;
 	}
@@ -138,25 +139,32 @@ static void accept_frame(struct inbound *in, uint32_t i, struct burst *burst,
 	counter_add(&counters->receive_bytes, length);
 }
 
-/* How many to ask for next. One more than there were costs a read in vain, which is cheap in a
- * batch; when all brought something there are more. */
-static uint32_t next_asked(uint32_t asked, uint32_t got, uint32_t bytes)
+static uint32_t least(uint32_t a, uint32_t b)
 {
-	if (got < asked)
-		return got + 1;
-	if (bytes >= READ_BYTES)
-		return 1 + (uint32_t)(asked * (uint64_t)READ_BYTES / (bytes + 1ull));
-	return asked * 2 < IO_BATCH_MAX ? asked * 2 : IO_BATCH_MAX;
+	return a < b ? a : b;
 }
 
-/* Reads with one call, `asked` of them. Returns how many brought something; adds to *bytes. */
-static uint32_t read_batch(struct tap_queue *queue, struct burst *burst, uint32_t asked,
-			   uint32_t *bytes, struct port_counters *counters)
+/* How many to ask for next, after a call for `asked` that brought `got`, the last of `taken` in
+ * all. One more than there were costs a read in vain, which is cheap in a batch; when all brought
+ * something there are more. */
+static uint32_t next_asked(uint32_t asked, uint32_t got, uint32_t bytes, uint32_t taken)
+{
+	if (got < asked)
+		return least(taken + 1, IO_BATCH_MAX);
+	if (bytes >= READ_BYTES)
+		return 1 + (uint32_t)(asked * (uint64_t)READ_BYTES / (bytes + 1ull));
+	return least(asked * 2, IO_BATCH_MAX);
+}
+
+/* Reads with one call, `asked` of them. Returns how many brought something, and their bytes. */
+static uint32_t read_batch(struct tap_queue *queue, struct burst *burst, uint32_t place,
+			   uint32_t asked, uint32_t *bytes, struct port_counters *counters)
 {
 	struct inbound *in = &queue->in;
-	uint32_t got = 0, before = *bytes;
+	uint32_t got = 0;
 
-	prepare_reads(in, burst, asked);
+	*bytes = 0;
+	prepare_reads(in, burst, place, asked);
 	io_batch_read(in->io, in->reads, asked);
 	for (uint32_t i = 0; i < asked; i++) {
 		if (in->reads[i].result == -EBADFD)
@@ -168,32 +176,29 @@ static uint32_t read_batch(struct tap_queue *queue, struct burst *burst, uint32_
 		accept_frame(in, i, burst, counters);
 	}
 	burst->bulk_used += asked * BULK_SLOT;
-	in->asked = next_asked(asked, got, *bytes - before);
 	return got;
-}
-
-static uint32_t least(uint32_t a, uint32_t b)
-{
-	return a < b ? a : b;
 }
 
 uint32_t tap_queue_receive(struct tap_queue *queue, struct burst *burst,
 			   struct port_counters *counters)
 {
-	uint32_t taken = 0, bytes = 0, asked, got;
+	const uint32_t first = burst->count;
+	uint32_t taken = 0, total = 0, bytes, asked, got;
 
 	/* A tap that has more is to bring a whole burst, like any full queue (turns.h). Frames that
-	 * are dropped fill none, so both are counted. */
+	 * are dropped are none of the burst, but have used their places. */
 	do {
-		asked = least(queue->in.asked, BURST_FRAMES - taken);
+		asked = least(queue->in.asked, BURST_FRAMES - first - taken);
 		asked = least(asked, burst->limit - burst->count);
 		asked = least(asked, BURST_SEGMENTS - burst->segment_count);
 		asked = least(asked, (BURST_BULK - burst->bulk_used) / BULK_SLOT);
 		if (asked == 0 || tap_end_is_gone(queue->end))
 			break;
-		got = read_batch(queue, burst, asked, &bytes, counters);
+		got = read_batch(queue, burst, first + taken, asked, &bytes, counters);
 		taken += got;
-	} while (got == asked && asked == IO_BATCH_MAX && bytes < READ_BYTES);
+		total += bytes;
+		queue->in.asked = next_asked(asked, got, bytes, taken);
+	} while (got == asked && asked == IO_BATCH_MAX && total < READ_BYTES);
 	return taken;
 }
 
